@@ -1,0 +1,160 @@
+"""A frame, a hop and a trail as values, and the closed words for capture points and drop reasons."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+TPID_8021Q = 0x8100
+TPIDS = (0x8100, 0x88A8)
+
+
+class DropReason(StrEnum):
+    """Why a frame ended. The lab's own closed vocabulary (CAP-5); not claimed to be VMware's."""
+
+    VLAN_MISMATCH = "VlanTag Mismatch"
+    DOUBLE_TAG = "Double Tag"
+    FORGED_TRANSMIT = "Forged Transmit"
+    MAC_CHANGE = "MAC Change Reject"
+    GUEST_BPDU = "Guest BPDU Blocked"
+    PVLAN_ISOLATED = "PVLAN Isolated"
+    UNKNOWN_UNICAST = "Unknown Unicast from Uplink"
+    REVERSE_PATH = "Reverse Path"
+    PORT_BLOCKED = "Port Blocked"
+    SHAPER_QUEUE = "Shaper Queue Full"
+    NIOC_QUEUE = "NIOC Queue Full"
+    DVFILTER = "DVFilter Drop"
+    DVFILTER_CLOSED = "DVFilter FailClosed"
+    NO_UPLINK = "No Active Uplink"
+    MAC_LIMIT = "MAC Limit"
+    OWN_PORT = "Destination Is Source Port"
+    DISCONNECTED = "Port Disconnected"
+    NO_RECEIVER = "No Receiver"
+    MTU = "MTU Exceeded"
+    MIRROR_DESTINATION = "Mirror Destination"
+    PSWITCH_VLAN = "PSwitch VLAN Not Allowed"
+    PSWITCH_NO_NATIVE = "PSwitch Untagged Without Native VLAN"
+    PSWITCH_ACCESS_TAGGED = "PSwitch Tagged Frame On Access Port"
+    PSWITCH_SAME_PORT = "PSwitch Destination Is Source Port"
+    PSWITCH_NO_RECEIVER = "PSwitch No Port In VLAN"
+    PSWITCH_BPDU_GUARD = "PSwitch BPDU Guard"
+    PSWITCH_PORT_SECURITY = "PSwitch Port Security"
+    LINK_DOWN = "Link Down"
+
+
+class Point(StrEnum):
+    """Capture points, in pktcap-uw's words where it has one (FIDELITY CAP)."""
+
+    VNIC_TX = "VnicTx"
+    VNIC_RX = "VnicRx"
+    VMK_TX = "VmkTx"
+    VMK_RX = "VmkRx"
+    NIC_TX = "NicTx"
+    NIC_RX = "NicRx"
+    PORT_INPUT = "PortInput"
+    VNIC_OUT = "VnicOut"
+    VMK_OUT = "VmkOut"
+    UPLINK_RCV = "UplinkRcv"
+    UPLINK_SND = "UplinkSnd"
+    PSWITCH_RCV = "PSwitchRcv"
+    PSWITCH_SND = "PSwitchSnd"
+    DISPATCH = "EtherswitchDispath"
+    SWITCH_OUTPUT = "EtherswitchOutput"
+    PORT_OUTPUT = "PortOutput"
+    DROP = "Drop"
+
+
+WIRE_POINTS = frozenset(Point) - {Point.DISPATCH, Point.SWITCH_OUTPUT, Point.PORT_OUTPUT, Point.DROP}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """One 802.1Q header. The TPID is kept for building frames; switches here cannot tell TPIDs apart (VLAN-15)."""
+
+    vid: int
+    pcp: int = 0
+    tpid: int = TPID_8021Q
+
+    def __str__(self) -> str:
+        return f"{self.vid}" + (f"p{self.pcp}" if self.pcp else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An Ethernet frame: MACs as lower-case colon text, tag stack outermost first, type, and what follows it."""
+
+    src: str
+    dst: str
+    vlans: tuple[Tag, ...] = ()
+    ethertype: int = 0x88B5
+    payload: bytes = b""
+
+    @property
+    def is_multicast(self) -> bool:
+        """True for broadcast too: the group bit of the destination."""
+        return bool(int(self.dst[:2], 16) & 1)
+
+    def to_bytes(self) -> bytes:
+        head = mac_bytes(self.dst) + mac_bytes(self.src)
+        for tag in self.vlans:
+            head += struct.pack("!HH", tag.tpid, (tag.pcp << 13) | tag.vid)
+        return head + struct.pack("!H", self.ethertype) + self.payload
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Frame:
+        """Raises ValueError for less than a whole header."""
+        if len(raw) < 14:
+            raise ValueError(f"{len(raw)} bytes are no Ethernet frame")
+        tags: list[Tag] = []
+        at = 12
+        (kind,) = struct.unpack_from("!H", raw, at)
+        while kind in TPIDS and len(raw) >= at + 6:
+            tci, following = struct.unpack_from("!HH", raw, at + 2)
+            tags.append(Tag(tci & 0xFFF, tci >> 13, kind))
+            at, kind = at + 4, following
+        return cls(mac_text(raw[6:12]), mac_text(raw[:6]), tuple(tags), kind, raw[at + 2 :])
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One sighting of a frame at one point, seen on a wire, read from a switch's trace, or predicted.
+
+    `box` is the host (a VM's or vmkernel's too), pSwitch or machine; `node` the VM, vmkernel node or machine whose
+    interface or switch port it is, and the box itself at uplinks and between pSwitches; `interface` is the model's
+    name where the hop was seen (`eth0` in web1, `web1.eth0` on its switch, `vmnic0`, `esx1-vmnic0`); `direction`
+    is `in` or `out` as that interface's side sees it (VnicTx is `out`, PortInput `in`). A hop with a `reason` is
+    where the frame, or one copy, ended. `parent` is the index of the hop before it in the same sequence.
+    """
+
+    box: str
+    node: str
+    point: Point
+    direction: str
+    interface: str
+    vlans: tuple[Tag, ...]
+    src: str
+    dst: str
+    evidence: str = "predicted"
+    switch: str = ""
+    reason: DropReason | None = None
+    statements: tuple[str, ...] = ()
+    time_ns: int | None = None
+    parent: int | None = None
+    medium: str = "vswitch"
+    in_clear: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, str, str, tuple[int, ...], str, str]:
+        """What a prediction and a sighting must share to be the same hop."""
+        vids = tuple(t.vid for t in self.vlans)
+        return (self.box, self.node, self.point.value, self.interface, vids, self.src, self.dst)
+
+
+def mac_bytes(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def mac_text(raw: bytes) -> str:
+    return raw.hex(":")

@@ -1,0 +1,348 @@
+"""vSphere's nouns, frozen. A `Topology` is what a topology file says, with every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+
+from lab.units import Rate
+
+VLAN_MAX = 4094
+Ranges = tuple[tuple[int, int], ...]
+ALL_VLANS: Ranges = ((1, VLAN_MAX),)
+
+
+def in_ranges(vid: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(low <= vid <= high for low, high in ranges)
+
+
+class Tagging(StrEnum):
+    """Who tags (VLAN-1, VLAN-3, VLAN-8)."""
+
+    EST = "EST"
+    VST = "VST"
+    VGT = "VGT"
+
+
+@dataclass(frozen=True)
+class VlanPolicy:
+    """`vlan` of a VST port group; `ranges` of a VGT one, where 0 stands for untagged frames.
+
+    4095 on a standard switch is VGT with ranges 0-4094.
+    """
+
+    tagging: Tagging
+    vlan: int = 0
+    ranges: Ranges = ()
+
+    def carries(self, vid: int) -> bool:
+        """True when a port with this policy belongs to VLAN `vid` (0: untagged) inside the switch."""
+        if self.tagging is Tagging.VGT:
+            return in_ranges(vid, self.ranges)
+        return vid == self.vlan
+
+    def __str__(self) -> str:
+        if self.tagging is Tagging.VGT:
+            return "VGT " + ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in self.ranges)
+        return f"{self.tagging} {self.vlan}"
+
+
+@dataclass(frozen=True)
+class Security:
+    """Layer-2 security policy; the defaults differ by release (FIDELITY section 4)."""
+
+    promiscuous: bool = False
+    mac_changes: bool = True
+    forged_transmits: bool = True
+
+
+@dataclass(frozen=True)
+class Teaming:
+    """Uplink names: pNICs on a standard switch, uplink1.. on a distributed one. In neither list: unused."""
+
+    policy: str = "loadbalance_srcid"
+    active: tuple[str, ...] = ()
+    standby: tuple[str, ...] = ()
+    failback: bool = True
+
+
+@dataclass(frozen=True)
+class PortGroup:
+    name: str
+    switch: str
+    vlan: VlanPolicy
+    security: Security
+    teaming: Teaming
+
+    @property
+    def label(self) -> str:
+        return f"{self.switch}/{self.name}"
+
+
+@dataclass(frozen=True)
+class PhysicalPort:
+    """A port of a pSwitch. `access` None: a trunk that carries `trunk`; `native` None: untagged frames drop."""
+
+    access: int | None = None
+    trunk: Ranges = ALL_VLANS
+    native: int | None = None
+
+    def carries(self, vid: int) -> bool:
+        if self.access is not None:
+            return vid == self.access
+        return vid == self.native or in_ranges(vid, self.trunk)
+
+    @property
+    def untagged(self) -> int | None:
+        """The VLAN whose frames are untagged on this wire, or None."""
+        return self.native if self.access is None else self.access
+
+
+@dataclass(frozen=True)
+class Pnic:
+    """An uplink of a host and the pSwitch port it is plugged into (named `HOST-vmnicN` there)."""
+
+    host: str
+    name: str
+    switch: str
+    speed: Rate
+    port: PhysicalPort
+    mac: str
+
+    @property
+    def far_port(self) -> str:
+        return f"{self.host}-{self.name}"
+
+
+@dataclass(frozen=True)
+class StandardSwitch:
+    name: str
+    host: str
+    uplinks: tuple[str, ...]
+    mtu: int
+    port_groups: Mapping[str, PortGroup]
+
+
+@dataclass(frozen=True)
+class DistributedSwitch:
+    """`uplinks[host]` are the pNICs that stand behind uplink1, uplink2, ... there."""
+
+    name: str
+    uplinks: Mapping[str, tuple[str, ...]]
+    mtu: int
+    port_groups: Mapping[str, PortGroup]
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    site: str
+    pnics: Mapping[str, Pnic]
+    standard_switches: Mapping[str, StandardSwitch]
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A vNIC or a vmknic. `owner` is the VM, or the host of a vmknic; `address` is CIDR text or empty;
+    `switch` and `port_group` name its place on its host."""
+
+    owner: str
+    name: str
+    host: str
+    switch: str
+    port_group: str
+    mac: str
+    address: str = ""
+    connected: bool = True
+    blocked: bool = False
+    security: Security | None = None
+    services: tuple[str, ...] = ()
+
+    @property
+    def is_vmk(self) -> bool:
+        return self.name.startswith("vmk")
+
+    @property
+    def port(self) -> str:
+        """The name of the switch's end of its cable: `web1.eth0`, `vmk0`."""
+        return self.name if self.is_vmk else f"{self.owner}.{self.name}"
+
+    @property
+    def label(self) -> str:
+        """Unique in the lab: `web1.eth0`, `esx1.vmk0`."""
+        return f"{self.owner}.{self.name}"
+
+    @property
+    def node(self) -> str:
+        """The namespace it lives in: the VM's, or the host's vmkernel node `esx1-vmk`."""
+        return f"{self.host}-vmk" if self.is_vmk else self.owner
+
+
+@dataclass(frozen=True)
+class Vm:
+    name: str
+    host: str
+    nics: tuple[Nic, ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is no VM, on a pSwitch port that bears its name. `routes`: it forwards IP between its own interfaces."""
+
+    name: str
+    switch: str
+    port: PhysicalPort
+    mac: str
+    address: str = ""
+    routes: bool = False
+
+
+@dataclass(frozen=True)
+class PhysicalSwitch:
+    name: str
+    site: str
+    mac_table: int = 8192
+
+
+@dataclass(frozen=True)
+class Cable:
+    """Between two pSwitches; each end's port bears the other's name (`tor2`, and `tor2#2` for a second cable)."""
+
+    ends: tuple[str, str]
+    port: PhysicalPort
+    index: int = 1
+
+    def port_at(self, switch: str) -> str:
+        other = self.ends[1] if switch == self.ends[0] else self.ends[0]
+        return other if self.index == 1 else f"{other}#{self.index}"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """`kind` is `isolate` (port groups) or `reach` (VMs or machines); the names as the file says them, resolved."""
+
+    kind: str
+    names: tuple[str, ...]
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class ClientPort:
+    """A vNIC's or vmknic's port on one host's part of a switch, with the policy that holds there.
+
+    `number` counts the client ports of the switch on this host from 1, in file order, vmknics first;
+    `active` and `standby` are pNIC names of this host.
+    """
+
+    nic: Nic
+    number: int
+    vlan: VlanPolicy
+    security: Security
+    policy: str
+    active: tuple[str, ...]
+    standby: tuple[str, ...]
+    failback: bool
+
+    @property
+    def name(self) -> str:
+        return self.nic.port
+
+
+@dataclass(frozen=True)
+class HostSwitch:
+    """One host's part of a switch: what forwards frames there. Standard and distributed switches are alike here."""
+
+    host: str
+    name: str
+    distributed: bool
+    uplinks: tuple[str, ...]
+    mtu: int
+    ports: tuple[ClientPort, ...]
+
+    def port_of(self, name: str) -> ClientPort:
+        return next(p for p in self.ports if p.name == name)
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """FIDELITY section 0, as far as the lab implements them; the release sets the defaults."""
+
+    block_guest_bpdu: bool = False
+    reverse_path: bool = True
+    est_guest_tag: str = "drop"
+    prio_tag: str = "untag"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A whole lab. Mappings keep file order."""
+
+    name: str
+    release: str
+    speed_scale: float = 0.01
+    speedup: float = 1.0
+    knobs: Knobs = field(default_factory=Knobs)
+    sites: tuple[str, ...] = ()
+    physical_switches: Mapping[str, PhysicalSwitch] = MappingProxyType({})
+    cables: tuple[Cable, ...] = ()
+    hosts: Mapping[str, Host] = MappingProxyType({})
+    distributed_switches: Mapping[str, DistributedSwitch] = MappingProxyType({})
+    vms: Mapping[str, Vm] = MappingProxyType({})
+    vmknics: tuple[Nic, ...] = ()
+    machines: Mapping[str, Machine] = MappingProxyType({})
+    expect: tuple[Expectation, ...] = ()
+    source: str = ""
+
+    @cached_property
+    def vnics(self) -> tuple[Nic, ...]:
+        """Every VM's vNICs in file order."""
+        return tuple(nic for vm in self.vms.values() for nic in vm.nics)
+
+    def port_group(self, nic: Nic) -> PortGroup:
+        """The port group that `nic` is connected to."""
+        if nic.switch in self.distributed_switches:
+            return self.distributed_switches[nic.switch].port_groups[nic.port_group]
+        return self.hosts[nic.host].standard_switches[nic.switch].port_groups[nic.port_group]
+
+    @cached_property
+    def host_switches(self) -> Mapping[tuple[str, str], HostSwitch]:
+        """(host, switch name) -> that host's part of the switch; hosts in file order, standard switches first."""
+        parts: dict[tuple[str, str], HostSwitch] = {}
+        for host in self.hosts.values():
+            for vss in host.standard_switches.values():
+                parts[host.name, vss.name] = self._part(host.name, vss.name, False, vss.uplinks, vss.mtu)
+            for dvs in self.distributed_switches.values():
+                if host.name in dvs.uplinks:
+                    parts[host.name, dvs.name] = self._part(
+                        host.name, dvs.name, True, dvs.uplinks[host.name], dvs.mtu
+                    )
+        return MappingProxyType(parts)
+
+    @cached_property
+    def _nics_at(self) -> Mapping[tuple[str, str], tuple[Nic, ...]]:
+        placed: dict[tuple[str, str], list[Nic]] = {}
+        for nic in (*self.vmknics, *self.vnics):
+            placed.setdefault((nic.host, nic.switch), []).append(nic)
+        return {key: tuple(nics) for key, nics in placed.items()}
+
+    def _part(self, host: str, name: str, distributed: bool, uplinks: tuple[str, ...], mtu: int) -> HostSwitch:
+        nics = self._nics_at.get((host, name), ())
+        ports = tuple(self._client(nic, n, distributed, uplinks) for n, nic in enumerate(nics, start=1))
+        return HostSwitch(host, name, distributed, uplinks, mtu, ports)
+
+    def _client(self, nic: Nic, number: int, distributed: bool, uplinks: tuple[str, ...]) -> ClientPort:
+        group = self.port_group(nic)
+        pnic = {f"uplink{n}": u for n, u in enumerate(uplinks, start=1)} if distributed else {u: u for u in uplinks}
+        return ClientPort(
+            nic=nic,
+            number=number,
+            vlan=group.vlan,
+            security=nic.security or group.security,
+            policy=group.teaming.policy,
+            active=tuple(pnic[u] for u in group.teaming.active if u in pnic),
+            standby=tuple(pnic[u] for u in group.teaming.standby if u in pnic),
+            failback=group.teaming.failback,
+        )

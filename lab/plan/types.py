@@ -1,0 +1,143 @@
+"""The plan as values: what is to be built, in Linux's and Open vSwitch's words. It prints as text, and that is the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from lab.frame import DropReason
+
+
+class NodeKind(StrEnum):
+    HOST = "host"
+    PSWITCH = "pswitch"
+    VM = "vm"
+    VMKERNEL = "vmkernel"
+    MACHINE = "machine"
+
+
+BOX_KINDS = (NodeKind.HOST, NodeKind.PSWITCH)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """`name` is Linux's (at most 15 characters), `label` the model's. `addresses` are CIDR texts."""
+
+    name: str
+    label: str
+    mac: str
+    mtu: int = 1500
+    addresses: tuple[str, ...] = ()
+    up: bool = True
+
+
+@dataclass(frozen=True)
+class Node:
+    """A network namespace. `id` is safe as a file name and unique; `name` is what people call it."""
+
+    id: str
+    name: str
+    kind: NodeKind
+    interfaces: tuple[Interface, ...]
+    forwards: bool = False
+
+    @property
+    def is_box(self) -> bool:
+        return self.kind in BOX_KINDS
+
+    def interface(self, label: str) -> Interface:
+        """By the model's name. Raises KeyError."""
+        for interface in self.interfaces:
+            if interface.label == label:
+                return interface
+        raise KeyError(label)
+
+
+@dataclass(frozen=True)
+class Cable:
+    """A veth pair: (node name, interface label) at each end."""
+
+    a: tuple[str, str]
+    b: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One OpenFlow row. `why` is a statement id or a few words, printed behind it; `reason` makes it a drop row."""
+
+    table: int
+    priority: int
+    match: str
+    actions: str
+    why: str = ""
+    reason: DropReason | None = None
+    port: int = 0
+
+    @property
+    def cookie(self) -> int:
+        """Zero, or what `reason_of_cookie` reads back: 0xd, the reason's index, the port that dropped."""
+        if self.reason is None:
+            return 0
+        return 0xD << 32 | list(DropReason).index(self.reason) << 16 | self.port
+
+    def text(self) -> str:
+        """As `ovs-ofctl add-flows` reads it."""
+        match = f",{self.match}" if self.match else ""
+        cookie = f"cookie={self.cookie:#x}," if self.cookie else ""
+        return f"{cookie}table={self.table},priority={self.priority}{match},actions={self.actions}"
+
+
+def reason_of_cookie(cookie: int) -> tuple[DropReason, int] | None:
+    """(reason, port number) of a drop row's cookie; None for any other cookie."""
+    if cookie >> 32 != 0xD:
+        return None
+    index = cookie >> 16 & 0xFFFF
+    reasons = list(DropReason)
+    return (reasons[index], cookie & 0xFFFF) if index < len(reasons) else None
+
+
+@dataclass(frozen=True)
+class Port:
+    """`number` is the OpenFlow port; `columns` are OVSDB Port columns (tag, trunks, vlan_mode)."""
+
+    number: int
+    interface: str
+    label: str
+    columns: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A switch in the box `node`. `name` is Linux's, `label` the model's; `columns` are OVSDB Bridge columns."""
+
+    node: str
+    name: str
+    label: str
+    dpid: str
+    ports: tuple[Port, ...]
+    rows: tuple[Row, ...]
+    columns: tuple[tuple[str, str], ...] = ()
+
+    def port(self, label: str) -> Port:
+        """By the model's name. Raises KeyError."""
+        for port in self.ports:
+            if port.label == label:
+                return port
+        raise KeyError(label)
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: str
+    nodes: tuple[Node, ...]
+    cables: tuple[Cable, ...]
+    bridges: tuple[Bridge, ...]
+
+    @cached_property
+    def node_named(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def bridges_of(self, node: str) -> tuple[Bridge, ...]:
+        return tuple(b for b in self.bridges if b.node == node)

@@ -1,0 +1,62 @@
+"""What changes while a lab runs, as one frozen value. `compile` and `predict` are functions of (Topology, State)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from lab.model import ClientPort, HostSwitch, Topology
+
+PortKey = tuple[str, str]
+"""(host or pSwitch, port name there): ("esx1", "web1.eth0"), ("esx1", "vmnic0"), ("tor1", "esx1-vmnic0")."""
+
+MacTable = Mapping[tuple[int, str], str]
+"""(VLAN, MAC) -> port name, as one pSwitch has learned it."""
+
+
+@dataclass(frozen=True)
+class State:
+    """`links_down`: box ports without carrier; `uplink_of`: client port -> pNIC it sends on (None: no usable one);
+    `mac_tables`: pSwitch -> what it has learned."""
+
+    links_down: frozenset[PortKey] = frozenset()
+    uplink_of: Mapping[PortKey, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    mac_tables: Mapping[str, MacTable] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_mac_tables(self, tables: Mapping[str, MacTable]) -> State:
+        return replace(self, mac_tables=MappingProxyType(dict(tables)))
+
+
+def initial_state(topology: Topology) -> State:
+    """All links up, every client port on the uplink that its number gives (TEAM-PID-2), nothing learned."""
+    return with_links_down(topology, State(), ())
+
+
+def with_links_down(topology: Topology, state: State, down: Iterable[PortKey]) -> State:
+    """The same lab with exactly these ports without carrier; teaming answers as TEAM-F-1, F-2 and F-6 say."""
+    dead = frozenset(down)
+    assigned = {
+        (part.host, port.name): _uplink(part, port, dead, state.uplink_of.get((part.host, port.name)))
+        for part in topology.host_switches.values()
+        for port in part.ports
+    }
+    return replace(state, links_down=dead, uplink_of=MappingProxyType(assigned))
+
+
+def _uplink(part: HostSwitch, port: ClientPort, dead: frozenset[PortKey], present: str | None) -> str | None:
+    """Originating virtual port ID: number mod active uplinks; its own uplink dead: the same over the usable ones."""
+
+    def usable(names: tuple[str, ...]) -> list[str]:
+        return [u for u in names if (part.host, u) not in dead]
+
+    if present is not None and not port.failback and usable((present,)):
+        return present
+    if port.active:
+        home = port.active[(port.number - 1) % len(port.active)]
+        if usable((home,)):
+            return home
+    for names in (usable(port.active), usable(port.standby)):
+        if names:
+            return names[(port.number - 1) % len(names)]
+    return None
