@@ -286,13 +286,13 @@ class Topology:
     speedup: float = 1.0
     knobs: Knobs = field(default_factory=Knobs)
     sites: tuple[str, ...] = ()
-    physical_switches: Mapping[str, PhysicalSwitch] = MappingProxyType({})
+    physical_switches: Mapping[str, PhysicalSwitch] = field(default_factory=lambda: MappingProxyType({}))
     cables: tuple[Cable, ...] = ()
-    hosts: Mapping[str, Host] = MappingProxyType({})
-    distributed_switches: Mapping[str, DistributedSwitch] = MappingProxyType({})
-    vms: Mapping[str, Vm] = MappingProxyType({})
+    hosts: Mapping[str, Host] = field(default_factory=lambda: MappingProxyType({}))
+    distributed_switches: Mapping[str, DistributedSwitch] = field(default_factory=lambda: MappingProxyType({}))
+    vms: Mapping[str, Vm] = field(default_factory=lambda: MappingProxyType({}))
     vmknics: tuple[Nic, ...] = ()
-    machines: Mapping[str, Machine] = MappingProxyType({})
+    machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
     expect: tuple[Expectation, ...] = ()
     source: str = ""
 
@@ -316,9 +316,7 @@ class Topology:
                 parts[host.name, vss.name] = self._part(host.name, vss.name, False, vss.uplinks, vss.mtu)
             for dvs in self.distributed_switches.values():
                 if host.name in dvs.uplinks:
-                    parts[host.name, dvs.name] = self._part(
-                        host.name, dvs.name, True, dvs.uplinks[host.name], dvs.mtu
-                    )
+                    parts[host.name, dvs.name] = self._part(host.name, dvs.name, True, dvs.uplinks[host.name], dvs.mtu)
         return MappingProxyType(parts)
 
     @cached_property

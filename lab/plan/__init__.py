@@ -1,0 +1,63 @@
+"""Topology and state -> plan: pure, printable, the same bytes for the same input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lab.model import HostSwitch, Topology
+from lab.plan import pswitch, vswitch, wiring
+from lab.plan.names import datapath_id, linux_name
+from lab.plan.types import Bridge, Plan, Port
+from lab.state import State
+
+__all__ = ["compile_plan"]
+
+
+def compile_plan(topology: Topology, state: State) -> Plan:
+    """Everything that the lab is to build for this topology in this state."""
+    return Plan(
+        name=topology.name,
+        nodes=tuple(wiring.nodes(topology)),
+        cables=tuple(wiring.cables(topology)),
+        bridges=tuple(_bridges(topology, state)),
+    )
+
+
+def _bridges(topology: Topology, state: State) -> Iterator[Bridge]:
+    for switch in topology.physical_switches.values():
+        configured = wiring.pswitch_ports(topology, switch.name)
+        numbered = dict(enumerate(configured.items(), start=1))
+        yield Bridge(
+            node=switch.name,
+            name=_bridge_name(switch.name, configured),
+            label=switch.name,
+            dpid=datapath_id(switch.name),
+            ports=tuple(
+                Port(n, linux_name(label), label, pswitch.columns_of(port)) for n, (label, port) in numbered.items()
+            ),
+            rows=pswitch.rows_of({n: port for n, (_, port) in numbered.items()}),
+            columns=(("other_config:forward-bpdu", "true"), ("other_config:mac-table-size", str(switch.mac_table))),
+        )
+    for part in topology.host_switches.values():
+        yield _vswitch(topology, state, part)
+
+
+def _vswitch(topology: Topology, state: State, part: HostSwitch) -> Bridge:
+    uplinks = [Port(n, linux_name(name), name) for n, name in enumerate(part.uplinks, start=1)]
+    clients = [Port(vswitch.client_number(p), linux_name(p.name), p.name) for p in part.ports]
+    taken = [*topology.hosts[part.host].pnics]
+    taken += [p.name for q in topology.host_switches.values() if q.host == part.host for p in q.ports]
+    return Bridge(
+        node=part.host,
+        name=_bridge_name(part.name, taken),
+        label=part.name,
+        dpid=datapath_id(part.host, part.name),
+        ports=(*uplinks, *clients),
+        rows=vswitch.rows_of(part, state, topology.knobs),
+    )
+
+
+def _bridge_name(label: str, taken: Iterable[str]) -> str:
+    """A bridge is an interface of its box too, so it must not bear the name of one of its ports."""
+    name = linux_name(label)
+    return linux_name(f"{label} (switch)") if name in {linux_name(t) for t in taken} else name

@@ -1,4 +1,4 @@
-"""The plan as values: what is to be built, in Linux's and Open vSwitch's words. It prints as text, and that is the test."""
+"""The plan as values: what to build, in Linux's and Open vSwitch's words. It prints as text, and that is the test."""
 
 from __future__ import annotations
 

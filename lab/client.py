@@ -1,0 +1,164 @@
+"""A running lab as another process sees it: questions to its daemon, and the model to understand the answers with."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lab.errors import UsageError
+from lab.model import Machine, Nic, Topology
+from lab.plan import compile_plan
+from lab.plan.types import Plan
+from lab.realise import sandbox
+from lab.state import State, initial_state
+from lab.topology import read_topology
+
+
+@dataclass(frozen=True)
+class Place:
+    """A network interface that can send and receive: a vNIC, a vmknic or a machine's eth0. `label` names it."""
+
+    label: str
+    node: str
+    interface: str
+    mac: str
+    address: str
+
+
+def place_of(end: Nic | Machine) -> Place:
+    if isinstance(end, Machine):
+        return Place(end.name, end.name, "eth0", end.mac, end.address)
+    return Place(end.label, end.node, end.name, end.mac, end.address)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """` (did you mean X?)`, or what there is when nothing is near."""
+    close = get_close_matches(name, known, 1, 0.5)
+    if close:
+        return f" (did you mean {close[0]}?)"
+    return f" (there is {', '.join(known[:12])}{', ...' if len(known) > 12 else ''})" if known else ""
+
+
+class LabClient:
+    """A connection to the daemon of the lab in state directory `directory`. Raises UsageError when it is gone."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        try:
+            self.facts: dict[str, Any] = json.loads((directory / "lab.json").read_text())
+            self._socket = _connect(directory / "socket")
+        except OSError as error:
+            raise UsageError(f"lab {directory.name} is not up any more") from error
+        self._lines = self._socket.makefile("r", encoding="utf-8")
+        self._asking = threading.Lock()
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        self.pid: int = struct.unpack("3i", credentials)[0]
+
+    @property
+    def name(self) -> str:
+        return str(self.facts["name"])
+
+    @cached_property
+    def topology(self) -> Topology:
+        return read_topology(self.facts["text"], self.facts["file"])
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Nodes, cables and ports; rows are those of the initial state."""
+        return compile_plan(self.topology, initial_state(self.topology))
+
+    def ask(self, verb: str, **words: Any) -> Any:
+        """One question, one answer. Raises the daemon's own error, UsageError when the lab has ended."""
+        request = json.dumps({"verb": verb, **words}) + "\n"
+        with self._asking:
+            try:
+                self._socket.sendall(request.encode())
+                line = self._lines.readline()
+            except OSError:
+                line = ""
+        if not line:
+            raise UsageError(f"lab {self.name} has ended")
+        said = json.loads(line)
+        if "error" in said:
+            raise sandbox.error_from(said)
+        return said["result"]
+
+    def state(self) -> State:
+        """The lab's State now: links, teaming, and what the pSwitches have learned."""
+        said = self.ask("state")
+        return State(
+            links_down=frozenset((box, port) for box, port in said["links_down"]),
+            uplink_of=MappingProxyType({(box, port): uplink for box, port, uplink in said["uplink_of"]}),
+            mac_tables=MappingProxyType(
+                {s: {(vlan, mac): port for vlan, mac, port in table} for s, table in said["mac_tables"].items()}
+            ),
+        )
+
+    @cached_property
+    def places(self) -> Mapping[str, Place]:
+        """Every interface that can send, by label, in file order: vNICs, vmknics, machines."""
+        ends = (*self.topology.vnics, *self.topology.vmknics, *self.topology.machines.values())
+        return {place.label: place for place in map(place_of, ends)}
+
+    def place(self, name: str) -> Place:
+        """`web1` (its first vNIC), `web1.eth1`, `esx1.vmk0`, `esx1-vmk.vmk0`, `gw`. Raises UsageError."""
+        candidates = (name, f"{name}.eth0", name.replace("-vmk.", "."))
+        for candidate in candidates:
+            if candidate in self.places:
+                return self.places[candidate]
+        known = [*self.topology.vms, *self.topology.machines, *(n.label for n in self.topology.vmknics)]
+        raise UsageError(f"no VM, vmknic or machine {name!r}{nearest(name, known)}")
+
+    def entry(self, node: str) -> list[str]:
+        """Command-line start that enters a node's namespace. Raises UsageError for an unknown node."""
+        planned = self.plan.node_named.get(node)
+        if planned is None:
+            raise UsageError(f"no node {node!r} in lab {self.name}{nearest(node, [n.name for n in self.plan.nodes])}")
+        return sandbox.entry(self.pid, Path(self.facts["run"]) / "netns" / planned.id)
+
+    def end(self) -> None:
+        """Take the lab down; everything of it is gone on return."""
+        self.close()
+        sandbox.kill(self.directory, self.pid)
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
+
+
+def _connect(path: Path) -> socket.socket:
+    """A path over the 107 bytes that a Unix socket's address holds is reached through its directory's descriptor."""
+    handle = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        client.connect(f"/proc/self/fd/{handle}/{path.name}")
+    except OSError:
+        client.close()
+        raise
+    finally:
+        os.close(handle)
+    return client
+
+
+def find_lab(name: str | None) -> LabClient:
+    """The living lab `name`, or the only one. Raises UsageError."""
+    labs = {json.loads((d / "lab.json").read_text())["name"]: d for d in sandbox.living()}
+    if name is None:
+        if len(labs) == 1:
+            return LabClient(next(iter(labs.values())))
+        raise UsageError(
+            "no lab is up (vlab up FILE)" if not labs else f"several labs are up: --lab {' | '.join(labs)}"
+        )
+    if name not in labs:
+        raise UsageError(f"no lab named {name!r} is up{nearest(name, sorted(labs))}")
+    return LabClient(labs[name])

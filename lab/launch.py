@@ -1,0 +1,52 @@
+"""`launch()`: a lab for the length of a `with` block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lab.client import LabClient
+from lab.errors import UsageError
+from lab.realise import sandbox
+from lab.realise.sandbox import Progress, Sandbox
+
+
+def _silent(_step: str, _done: int, _of: int) -> None:
+    return None
+
+
+def bring_up(
+    source: Path | str, name: str | None = None, datapath: str = "auto", progress: Progress = _silent
+) -> tuple[Sandbox, LabClient]:
+    """Start a lab from a topology file; it ends with this process unless the sandbox is detached.
+
+    Raises TopologyError, UsageError (the name is taken), MachineLacks, SystemRefused; then nothing is left behind.
+    """
+    from lab.topology import read_topology, read_topology_text
+
+    text = read_topology_text(Path(source))
+    topology = read_topology(text, str(source))
+    spec: dict[str, Any] = {"name": name or topology.name, "text": text, "source": str(source), "datapath": datapath}
+    if not spec["name"].strip() or "/" in spec["name"] or spec["name"].startswith("."):
+        raise UsageError(f"{spec['name']!r} is no name for a lab")
+    box = sandbox.start(spec, progress)
+    try:
+        return box, LabClient(box.claim.directory)
+    except BaseException:
+        box.end()
+        raise
+
+
+@contextmanager
+def launched(
+    source: Path | str, name: str | None = None, datapath: str = "auto", progress: Progress = _silent
+) -> Iterator[LabClient]:
+    """A lab that is gone at the end of the block, whatever happens in it, `kill -9` of this process included."""
+    box, client = bring_up(source, name, datapath, progress)
+    try:
+        yield client
+    finally:
+        client.close()
+        box.end()

@@ -1,0 +1,61 @@
+"""A plan as text that a person can read and a test can compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.plan.types import Bridge, Node, NodeKind, Plan, Row
+from lab.plan.vswitch import TABLE_NAMES
+
+
+def render(plan: Plan) -> str:
+    """The whole plan, one thing a line; ends with a newline."""
+    return "\n".join(_lines(plan)) + "\n"
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    yield f"plan {plan.name}"
+    for node in plan.nodes:
+        yield ""
+        yield from _node(node)
+    yield ""
+    yield "cables"
+    for cable in plan.cables:
+        yield f"  {cable.a[0]}:{cable.a[1]} -- {cable.b[0]}:{cable.b[1]}"
+    for bridge in plan.bridges:
+        yield ""
+        yield from _bridge(bridge, plan.node_named[bridge.node].kind)
+
+
+def _node(node: Node) -> Iterator[str]:
+    forwards = " forwards" if node.forwards else ""
+    shown = "" if node.id == node.name else f" (namespace {node.id})"
+    yield f"{node.kind} {node.name}{shown}{forwards}"
+    for i in node.interfaces:
+        label = "" if i.label == i.name else f" ({i.label})"
+        addresses = "".join(f" {a}" for a in i.addresses)
+        yield f"  {i.name}{label} mac {i.mac} mtu {i.mtu}{addresses}{'' if i.up else ' down'}"
+
+
+def _bridge(bridge: Bridge, kind: NodeKind) -> Iterator[str]:
+    shown = "" if bridge.name == bridge.label else f" (bridge {bridge.name})"
+    yield f"switch {bridge.node}:{bridge.label}{shown} dpid {bridge.dpid}"
+    for key, value in bridge.columns:
+        yield f"  {key}={value}"
+    for port in bridge.ports:
+        columns = "".join(f" {key}={value}" for key, value in port.columns)
+        yield f"  port {port.number} {port.label}{columns}"
+    table = None
+    for row in bridge.rows:
+        if row.table != table:
+            table = row.table
+            name = TABLE_NAMES.get(table, "") if kind is NodeKind.HOST else "ingress"
+            yield f"  table {table} {name}".rstrip()
+        yield f"    {_row(row)}"
+
+
+def _row(row: Row) -> str:
+    reason = f"{row.reason.value}: " if row.reason and row.why else row.reason.value if row.reason else ""
+    comment = f"{reason}{row.why}"
+    cookie = f"cookie {row.cookie:#x} " if row.cookie else ""
+    return f"{row.priority} {row.match or 'any'} -> {row.actions}" + (f"  # {cookie}{comment}" if comment else "")

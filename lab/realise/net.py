@@ -1,0 +1,179 @@
+"""The lab as a Mininet network: the only door to mininet.
+
+Nodes, switches and links are Mininet's own objects, and `cmd` works on each. What differs: a node's shell starts only
+when it is asked for, veth pairs are made in bulk by netlink, and every box starts an Open vSwitch of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mininet.link import Intf, Link
+from mininet.net import Mininet
+from mininet.node import Node, Switch
+
+from lab.errors import SystemRefused
+from lab.plan.types import Bridge, Interface, NodeKind, Plan
+from lab.plan.types import Node as PlannedNode
+from lab.realise import netlink
+from lab.realise.ovs import OpenVSwitch, make_template
+from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
+
+# Mininet replaces the class of every logger made after its import.
+logging.setLoggerClass(logging.Logger)
+# Mininet would raise limits of the whole machine and look for leftovers; the lab touches nothing outside itself.
+Mininet.inited = True
+
+Progress = Callable[[str, int, int], None]
+
+
+class _InNamespace:
+    """A Mininet node that lives in a namespace which is there already, and starts its shell on first use."""
+
+    name: str
+    shell: Any
+
+    def startShell(self, *_mnexec_options: str) -> None:
+        return None
+
+    def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen[Any]:
+        return spawn(cmd, self.params["namespace"], **params)  # type: ignore[attr-defined]
+
+    def cmd(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.shell:
+            self.inNamespace = False
+            super().startShell()  # type: ignore[misc]
+            self.inNamespace = True
+        return super().cmd(*args, **kwargs)  # type: ignore[misc]
+
+
+class Guest(_InNamespace, Node):  # type: ignore[misc]
+    """A VM, a host's vmkernel or a machine."""
+
+
+class Box(_InNamespace, Switch):  # type: ignore[misc]
+    """An ESX host or a physical switch with its own Open vSwitch."""
+
+    def __init__(self, name: str, **params: Any) -> None:
+        super().__init__(name, **params)
+        self.ovs = OpenVSwitch(params["namespace"], params["directory"], params["datapath"])
+
+    def start(self, _controllers: object) -> None:
+        self.ovs.start(self.params["template"], self.params["bridges"])
+
+    def stop(self, deleteIntfs: bool = False) -> None:
+        self.ovs.stop()
+        super().stop(deleteIntfs)
+
+
+class Port(Intf):  # type: ignore[misc]
+    """An interface that netlink has configured already."""
+
+    def config(self, **_params: Any) -> dict[str, Any]:
+        return {}
+
+
+class Wire(Link):  # type: ignore[misc]
+    """A veth pair that netlink has made already."""
+
+    @classmethod
+    def makeIntfPair(cls, *_args: Any, **_kwargs: Any) -> None:
+        return None
+
+
+class Network:
+    """A plan made real inside the sandbox. `directory` is a tmpfs of the sandbox."""
+
+    def __init__(self, plan: Plan, directory: Path, datapath: str, progress: Progress) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.datapath = datapath
+        self.namespaces: dict[str, int] = {}
+        self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
+        self._progress = progress
+
+    def build(self) -> None:
+        """Namespaces, cables, addresses, switches; raises on the first thing that the system refuses."""
+        self._make_namespaces()
+        self._make_cables()
+        template = make_template(self.directory)
+        for node in self.plan.nodes:
+            self._add(node, template)
+        for cable in self.plan.cables:
+            a, b = cable.a[0], cable.b[0]
+            names = [self.plan.node_named[n].interface(i).name for n, i in (cable.a, cable.b)]
+            self.mininet.addLink(
+                self.mininet[a], self.mininet[b], cls=Wire, intf=Port, intfName1=names[0], intfName2=names[1]
+            )
+        self._start_boxes()
+
+    def _make_namespaces(self) -> None:
+        (self.directory / "netns").mkdir()
+        for node in self.plan.nodes:
+            namespace = new_network_namespace(self.directory / "netns" / node.id)
+            self.namespaces[node.name] = namespace
+            netlink.write_sysctls(namespace, netlink.SYSCTLS_BOX if node.is_box else netlink.SYSCTLS_GUEST)
+            if node.forwards:
+                netlink.write_sysctls(namespace, {"net/ipv4/ip_forward": "1"})
+            if any(":" in a for i in node.interfaces for a in i.addresses):
+                netlink.write_sysctls(namespace, {"net/ipv6/conf/all/disable_ipv6": "0"})
+
+    def _make_cables(self) -> None:
+        def end(of: tuple[str, str]) -> tuple[int, Interface]:
+            return self.namespaces[of[0]], self.plan.node_named[of[0]].interface(of[1])
+
+        netlink.create_cables((end(c.a), end(c.b)) for c in self.plan.cables)
+        for node in self.plan.nodes:
+            netlink.configure(self.namespaces[node.name], node.interfaces, not node.is_box)
+        self._progress("namespaces and cables", 1, 1)
+
+    def _add(self, node: PlannedNode, template: Path) -> None:
+        namespace = self.namespaces[node.name]
+        if not node.is_box:
+            self.mininet.addHost(node.name, cls=Guest, namespace=namespace, ip=None)
+            return
+        bridges = self.plan.bridges_of(node.name)
+        self.mininet.addSwitch(
+            node.name, cls=Box, namespace=namespace, directory=self.directory / "ovs" / node.id,
+            datapath=self.datapath, template=template, bridges=bridges,
+            dpid=bridges[0].dpid if bridges else "0" * 15 + "1",
+        )  # fmt: skip
+
+    def _start_boxes(self) -> None:
+        boxes = list(self.mininet.switches)
+        with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
+            for done, _ in enumerate(pool.map(lambda box: box.start([]), boxes), start=1):
+                self._progress("switches", done, len(boxes))
+
+    def ovs(self, box: str) -> OpenVSwitch:
+        """The Open vSwitch of a host or pSwitch."""
+        node = self.mininet[box]
+        if not isinstance(node, Box):
+            raise SystemRefused(f"{box} is no switch")
+        return node.ovs
+
+    def replan(self, plan: Plan) -> None:
+        """Go from the present plan to `plan`, which differs in rows only: one bundle for each bridge that changes."""
+        for old, new in zip(self.plan.bridges, plan.bridges, strict=True):
+            if old.rows != new.rows:
+                self.ovs(old.node).apply(new, old.rows, new.rows)
+        self.plan = plan
+
+    def interface_name(self, node: str, label: str) -> str:
+        return self.plan.node_named[node].interface(label).name
+
+    def bridge_with(self, box: str, port: str) -> Bridge:
+        """The bridge of `box` that has this port. Raises KeyError."""
+        for bridge in self.plan.bridges_of(box):
+            if any(p.label == port for p in bridge.ports):
+                return bridge
+        raise KeyError(port)
+
+
+__all__ = ["MS_BIND", "Box", "Guest", "Network", "NodeKind", "mount"]

@@ -1,0 +1,136 @@
+"""Links, addresses and carrier by netlink: the only door to pyroute2."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import select
+import socket
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from lab.errors import SystemRefused
+from lab.plan.types import Interface
+from lab.realise.run import inside
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+_RTMGRP_LINK = 1
+_IFF_LOWER_UP = 0x10000
+
+
+def create_cables(pairs: Iterable[tuple[tuple[int, Interface], tuple[int, Interface]]]) -> None:
+    """veth pairs, each end born in its own namespace: ((namespace fd, interface), (namespace fd, interface))."""
+    with IPRoute() as ip:
+        for (here, a), (there, b) in pairs:
+            peer = {"ifname": b.name, "net_ns_fd": there, "address": b.mac, "mtu": b.mtu}
+            try:
+                ip.link("add", kind="veth", ifname=a.name, net_ns_fd=here, address=a.mac, mtu=a.mtu, peer=peer)
+            except NetlinkError as error:
+                raise SystemRefused(f"cable {a.label} -- {b.label}: {error.args[-1]}") from error
+
+
+def configure(namespace: int, interfaces: Sequence[Interface], guest: bool) -> None:
+    """Addresses on, links up. A guest computes checksums itself: its frames must be right as bytes on the wire."""
+    with inside(namespace), IPRoute() as ip:
+        index = {link.get("ifname"): link["index"] for link in ip.get_links()}
+        ip.link("set", index=index["lo"], state="up")
+        for interface in interfaces:
+            number = index[interface.name]
+            for cidr in interface.addresses:
+                address, length = cidr.split("/")
+                ip.addr("add", index=number, address=address, prefixlen=int(length))
+            if interface.up:
+                ip.link("set", index=number, state="up")
+        if guest:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+                for interface in interfaces:
+                    _checksum_in_software(handle, interface.name)
+
+
+def _checksum_in_software(handle: socket.socket, interface: str) -> None:
+    request = array.array("B", struct.pack("II", _ETHTOOL_STXCSUM, 0))
+    address, _ = request.buffer_info()
+    fcntl.ioctl(handle, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), address).ljust(40, b"\0"))
+
+
+def set_link(namespace: int, interface: str, up: bool) -> None:
+    """Raises SystemRefused when there is no such interface."""
+    with inside(namespace), IPRoute() as ip:
+        found = ip.link_lookup(ifname=interface)
+        if not found:
+            raise SystemRefused(f"no interface {interface}")
+        ip.link("set", index=found[0], state="up" if up else "down")
+
+
+def without_carrier(namespace: int) -> frozenset[str]:
+    """Names of the interfaces that are up but have no carrier, or are down."""
+    with inside(namespace), IPRoute() as ip:
+        return frozenset(link.get("ifname") for link in ip.get_links() if not link["flags"] & _IFF_LOWER_UP)
+
+
+class LinkWatch:
+    """Tells in which of several namespaces a link changed."""
+
+    def __init__(self, namespaces: Mapping[str, int]) -> None:
+        self._sockets: dict[int, tuple[str, socket.socket]] = {}
+        self._poll = select.poll()
+        for name, namespace in namespaces.items():
+            with inside(namespace):
+                handle = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+                handle.bind((0, _RTMGRP_LINK))
+            self._sockets[handle.fileno()] = (name, handle)
+            self._poll.register(handle, select.POLLIN)
+
+    def wait(self, seconds: float) -> set[str]:
+        """Names of namespaces with link events since the last call; empty after `seconds` without one."""
+        changed = set()
+        for fd, _ in self._poll.poll(seconds * 1000):
+            name, handle = self._sockets[fd]
+            changed.add(name)
+            _drain(handle)
+        return changed
+
+
+def _drain(handle: socket.socket) -> None:
+    while True:
+        try:
+            handle.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:  # ENOBUFS: events were lost; the reader looks at the links themselves anyway
+            continue
+
+
+SYSCTLS_BOX = {
+    # A box has no stack of its own: it must not answer for others (it still sees every frame that its switch sees).
+    "net/ipv6/conf/all/disable_ipv6": "1",
+    "net/ipv6/conf/default/disable_ipv6": "1",
+    "net/ipv4/conf/all/arp_ignore": "8",
+    "net/ipv4/conf/default/arp_ignore": "8",
+    "net/ipv4/ip_forward": "0",
+}
+SYSCTLS_GUEST = {
+    # Guests stay silent until somebody uses them: no router solicitation, no duplicate address detection.
+    "net/ipv6/conf/all/disable_ipv6": "1",
+    "net/ipv6/conf/default/disable_ipv6": "1",
+    "net/ipv4/conf/all/arp_evict_nocarrier": "0",
+    "net/ipv4/conf/default/arp_evict_nocarrier": "0",
+}
+
+
+def write_sysctls(namespace: int, settings: Mapping[str, str]) -> None:
+    """Keys this kernel does not have are left out: older kernels lack some."""
+    with inside(namespace):
+        for key, value in settings.items():
+            path = Path("/proc/sys") / key
+            try:
+                path.write_text(value)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise SystemRefused(f"{key}: {error.strerror}") from error

@@ -1,0 +1,169 @@
+"""One box's own Open vSwitch: a private ovsdb-server and ovs-vswitchd in a private run directory."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.errors import MachineLacks, SystemRefused
+from lab.plan.types import Bridge, Row
+from lab.realise.run import forget, run, spawn, wait_until
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
+_GLOBAL = ("other_config:vlan-limit=2", "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
+
+
+def make_template(directory: Path) -> Path:
+    """An empty database, made once and copied for each box. Raises MachineLacks without Open vSwitch."""
+    if not SCHEMA.exists():
+        raise MachineLacks(f"{SCHEMA} is missing (Debian package openvswitch-switch)")
+    template = directory / "template.db"
+    run(["ovsdb-tool", "create", str(template), str(SCHEMA)])
+    return template
+
+
+class OpenVSwitch:
+    """Start, program and ask the Open vSwitch of one box. Paths and sockets are all below `directory`."""
+
+    def __init__(self, namespace: int, directory: Path, datapath: str) -> None:
+        self.namespace = namespace
+        self.directory = directory
+        self.datapath = datapath
+        self._daemons: list[subprocess.Popen[Any]] = []
+        self.environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "OVS_RUNDIR": str(directory),
+            "OVS_DBDIR": str(directory),
+            "OVS_LOGDIR": str(directory),
+            "OVS_SYSCONFDIR": str(directory),
+        }
+
+    def start(self, template: Path, bridges: Sequence[Bridge]) -> None:
+        """Daemons up, bridges and ports there, rows loaded; returns when the switch forwards."""
+        self.directory.mkdir(parents=True)
+        shutil.copyfile(template, self.directory / "conf.db")
+        quiet = ["-vconsole:off", "-vsyslog:off", "-vfile:info", f"--log-file={self.directory}/ovs.log"]
+        database = f"unix:{self.directory}/db.sock"
+        self._daemon(
+            ["ovsdb-server", f"{self.directory}/conf.db", f"--remote=p{database}",
+             f"--unixctl={self.directory}/ovsdb-server.ctl", *quiet]
+        )  # fmt: skip
+        # Both clients wait a whole second before they try a socket again that was not there at first.
+        wait_until(self._listening, f"{self.directory}: ovsdb-server")
+        self._daemon(["ovs-vswitchd", database, "--enable-dummy", f"--unixctl={self.directory}/vswitchd.ctl", *quiet])
+        self._vsctl(_transaction(bridges, DATAPATH_TYPE[self.datapath]))
+        for bridge in bridges:
+            self.apply(bridge, (), bridge.rows)
+
+    def _daemon(self, argv: list[str]) -> None:
+        child = spawn(
+            argv, self.namespace, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self._daemons.append(child)
+
+    def _listening(self) -> bool:
+        if self.dead():
+            raise SystemRefused(f"ovsdb-server ended at once: {_last_line(self.directory / 'ovs.log')}")
+        return (self.directory / "db.sock").exists()
+
+    def dead(self) -> str | None:
+        """The name of a daemon that has ended, or None."""
+        for child in self._daemons:
+            if child.poll() is not None:
+                return str(child.args[0]) if isinstance(child.args, list) else str(child.args)
+        return None
+
+    def stop(self) -> None:
+        for child in self._daemons:
+            child.kill()
+            child.wait()
+            forget(child)
+
+    def _vsctl(self, words: Iterable[str]) -> str:
+        database = f"--db=unix:{self.directory}/db.sock"
+        try:
+            return run(["ovs-vsctl", "--timeout=30", "--retry", database, *words], env=self.environment)
+        except SystemRefused as error:
+            dead = self.dead()
+            if dead is None:
+                raise
+            raise SystemRefused(f"{dead} ended at once: {_last_line(self.directory / 'ovs.log')}") from error
+
+    def apply(self, bridge: Bridge, old: Sequence[Row], new: Sequence[Row]) -> None:
+        """Turn the rows `old` into `new` as one atomic bundle; rows that stay are not touched."""
+        changes = "\n".join(_changes(old, new))
+        if changes:
+            mgmt = f"unix:{self.directory}/{bridge.name}.mgmt"
+            run(["ovs-ofctl", "-OOpenFlow14", "--bundle", "add-flows", mgmt, "-"], text=changes, env=self.environment)
+
+    def mutate(self, bridge: str, change: str) -> None:
+        """One raw `ovs-ofctl add-flows` line (`add ...`, `delete_strict ...`): for tests that break a switch."""
+        mgmt = f"unix:{self.directory}/{bridge}.mgmt"
+        run(["ovs-ofctl", "-OOpenFlow14", "--bundle", "add-flows", mgmt, "-"], text=change, env=self.environment)
+
+    def appctl(self, *words: str) -> str:
+        """Ask ovs-vswitchd."""
+        target = str(self.directory / "vswitchd.ctl")
+        return run(["ovs-appctl", "-t", target, *words], env=self.environment)
+
+    def trace(self, bridge: str, port: int, frame: bytes) -> str:
+        """`ofproto/trace` of exactly these bytes as if they came in on OpenFlow port `port`."""
+        return self.appctl("ofproto/trace", "--names", bridge, f"in_port={port}", frame.hex())
+
+    def mac_table(self, bridge: str) -> list[tuple[int, int, str]]:
+        """(OpenFlow port, VLAN, MAC) of everything a pSwitch has learned."""
+        entries = []
+        for line in self.appctl("fdb/show", bridge).splitlines():
+            found = re.match(r"\s*(\d+)\s+(\d+)\s+([0-9a-f:]{17})\s", line)
+            if found:
+                entries.append((int(found[1]), int(found[2]), found[3]))
+        return entries
+
+    def drop_counters(self, bridge: str) -> dict[int, int]:
+        """Cookie -> frames, over all rows that have a cookie, once the datapath's counters have been read."""
+        self.appctl("revalidator/wait")
+        mgmt = f"unix:{self.directory}/{bridge}.mgmt"
+        counts: dict[int, int] = {}
+        dump = run(["ovs-ofctl", "-OOpenFlow14", "dump-flows", mgmt], env=self.environment)
+        for cookie, packets in re.findall(r"cookie=0x([0-9a-f]+),.*?n_packets=(\d+)", dump):
+            if int(cookie, 16):
+                counts[int(cookie, 16)] = counts.get(int(cookie, 16), 0) + int(packets)
+        return counts
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return lines[-1] if lines else "it left no log"
+
+
+def _transaction(bridges: Sequence[Bridge], datapath_type: str) -> Iterator[str]:
+    yield from ("--", "set", "Open_vSwitch", ".", *_GLOBAL)
+    for bridge in bridges:
+        settings = [f"{key}={value}" for key, value in bridge.columns]
+        yield from ("--", "add-br", bridge.name, "--", "set", "Bridge", bridge.name)
+        yield from (f"datapath_type={datapath_type}", "fail_mode=secure", *settings)
+        yield from ("protocols=OpenFlow10,OpenFlow13,OpenFlow14", f"other_config:datapath-id={bridge.dpid}")
+        yield "other_config:disable-in-band=true"
+        for port in bridge.ports:
+            columns = [f"{key}={value}" for key, value in port.columns]
+            yield from ("--", "add-port", bridge.name, port.interface, *columns)
+            yield from ("--", "set", "Interface", port.interface, f"ofport_request={port.number}")
+
+
+def _changes(old: Sequence[Row], new: Sequence[Row]) -> Iterator[str]:
+    before = {(row.table, row.priority, row.match): row for row in old}
+    after = {(row.table, row.priority, row.match): row for row in new}
+    for key, row in before.items():
+        if key not in after:
+            match = f",{row.match}" if row.match else ""
+            yield f"delete_strict table={row.table},priority={row.priority}{match}"
+    for key, row in after.items():
+        present = before.get(key)
+        if present is None or present.text() != row.text():
+            yield f"add {row.text()}"
