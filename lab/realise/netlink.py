@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -20,16 +21,29 @@ from lab.realise.run import inside
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _RTMGRP_LINK = 1
+_FIRST_INDEX = 10
 _IFF_LOWER_UP = 0x10000
 
 
 def create_cables(pairs: Iterable[tuple[tuple[int, Interface], tuple[int, Interface]]]) -> None:
     """veth pairs, each end born in its own namespace: ((namespace fd, interface), (namespace fd, interface))."""
+    # Every interface gets an index of its own: when both ends of a veth bear the same one, the kernel takes the link
+    # for a plain device and may report a lost carrier a whole second late.
+    index = count(_FIRST_INDEX)
     with IPRoute() as ip:
         for (here, a), (there, b) in pairs:
-            peer = {"ifname": b.name, "net_ns_fd": there, "address": b.mac, "mtu": b.mtu}
+            peer = {"ifname": b.name, "index": next(index), "net_ns_fd": there, "address": b.mac, "mtu": b.mtu}
             try:
-                ip.link("add", kind="veth", ifname=a.name, net_ns_fd=here, address=a.mac, mtu=a.mtu, peer=peer)
+                ip.link(
+                    "add",
+                    kind="veth",
+                    ifname=a.name,
+                    index=next(index),
+                    net_ns_fd=here,
+                    address=a.mac,
+                    mtu=a.mtu,
+                    peer=peer,
+                )
             except NetlinkError as error:
                 raise SystemRefused(f"cable {a.label} -- {b.label}: {error.args[-1]}") from error
 

@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -118,8 +119,8 @@ class Sandbox:
         with suppress(ProcessLookupError):
             self.process.kill()  # unshare --kill-child takes the daemon with it
         self.process.wait()
-        wait_for_lock(self.claim.directory)
-        shutil.rmtree(self.claim.directory, ignore_errors=True)
+        os.close(self.claim.fd)
+        _remove_when_free(self.claim.directory)
 
 
 def start(spec: dict[str, Any], progress: Progress) -> Sandbox:
@@ -211,18 +212,17 @@ def _why_no_sandbox(directory: Path) -> str:
     )
 
 
-def wait_for_lock(directory: Path, seconds: float = 20.0) -> None:
-    """Until nobody holds the lab's lock. Raises SystemRefused after `seconds`."""
-    with suppress(FileNotFoundError):
-        fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            for _ in range(int(seconds * 200)):
-                if _try_lock(fd):
-                    return
-                select.select([], [], [], 0.005)
+def _remove_when_free(directory: Path, seconds: float = 20.0) -> None:
+    """Remove a lab's directory once nothing of the lab is left. Raises SystemRefused after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while directory.exists():
+        with _locked_if_dead(directory) as dead:
+            if dead:
+                shutil.rmtree(directory, ignore_errors=True)
+                return
+        if time.monotonic() > deadline:
             raise SystemRefused(f"lab {directory.name} does not end")
-        finally:
-            os.close(fd)
+        select.select([], [], [], 0.002)
 
 
 @contextmanager
@@ -255,10 +255,7 @@ def kill(directory: Path, pid: int) -> None:
     """End a lab: one kill; returns when everything of it is gone."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    wait_for_lock(directory)
-    with _locked_if_dead(directory) as dead:
-        if dead:
-            shutil.rmtree(directory, ignore_errors=True)
+    _remove_when_free(directory)
 
 
 def entry(pid: int, namespace: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""Questions asked of a running lab: inject, capture, predict, compare. What is printed is in `lab.report`."""

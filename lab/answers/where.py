@@ -1,0 +1,259 @@
+"""Where did it go? Canaries from one place to another, every wire captured, each hop compared with the prediction."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab.answers.campaign import Campaign, campaign, ends_by_place
+from lab.client import LabClient, Place
+from lab.errors import CannotTell
+from lab.frame import DropReason, Frame, Hop, Point
+from lab.observe.sightings import End, PointMap, Sighting, hops_of
+from lab.observe.trace import Trace, read_trace
+from lab.plan.types import Bridge, NodeKind
+from lab.plan.vswitch import DISPATCH, VLAN_OUT
+from lab.predict import Prediction, Predictor
+from lab.report.where import Answer, Seen, Trail
+
+RECEIVE_POINTS = frozenset({Point.VNIC_RX, Point.VMK_RX, Point.NIC_RX})
+_BOX_ENTRY = frozenset({Point.PORT_INPUT, Point.UPLINK_RCV, Point.PSWITCH_RCV})
+_VSWITCH_ENTRY = frozenset({Point.PORT_INPUT, Point.UPLINK_RCV})
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What to send: `frame` whole, its canary's token, where its number stands, how many and how fast (frames/s)."""
+
+    sender: Place
+    receiver: Place
+    frame: bytes
+    token: bytes
+    seq_at: int
+    count: int = 3
+    rate: float | None = None
+
+
+def where(client: LabClient, probe: Probe, directory: Path | None = None) -> Answer:
+    """Send, capture, compare. Raises CannotTell when the evidence is not good enough."""
+    predicted = _predict(client, probe)
+    points = PointMap.of(client.plan)
+    with campaign(client, {probe.sender.node, probe.receiver.node}, directory) as running:
+        client.ask("sink", node=probe.receiver.node)
+        running.send([_job(probe)])
+        places = ends_by_place(points)
+        hops = [hop for p in predicted for hop in p.wire]
+        expected = Counter(places[hop.box, hop.node, hop.interface] for hop in hops)
+        running.wait_for((end, probe.token, times) for end, times in expected.items())
+        running.stop()
+        by_seq = _by_seq(running, probe)
+    _positive_control(by_seq, probe, predicted[0])
+    observed = [hops_of(points, by_seq.get(seq, ()), {probe.token: _origin(probe)}) for seq in range(probe.count)]
+    return _Reader(client, probe, points, running.captured).answer(observed, predicted)
+
+
+def _job(probe: Probe) -> dict[str, object]:
+    return {
+        "node": probe.sender.node,
+        "interface": probe.sender.interface,
+        "frames": [probe.frame.hex()],
+        "count": probe.count,
+        "rate": probe.rate,
+        "seq_at": probe.seq_at,
+    }
+
+
+def _predict(client: LabClient, probe: Probe) -> list[Prediction]:
+    """One prediction a frame: what the pSwitches learn from the first matters for the next."""
+    state = client.state()
+    predictor = Predictor(client.topology, state)
+    header = Frame.parse(probe.frame)
+    predictions = []
+    for _ in range(probe.count):
+        prediction = predictor.predict(probe.sender.label, header)
+        predictions.append(prediction)
+        if prediction.mac_tables is not state.mac_tables:
+            state = prediction.state_after(state)
+            predictor = predictor.with_state(state)
+    return predictions
+
+
+def _origin(probe: Probe) -> End:
+    return (probe.sender.node, probe.sender.interface)
+
+
+def _by_seq(running: Campaign, probe: Probe) -> dict[int, list[Sighting]]:
+    found: dict[int, list[Sighting]] = defaultdict(list)
+    for sighting in running.sightings():
+        if sighting.token == probe.token:
+            found[sighting.seq].append(sighting)
+    return found
+
+
+def _positive_control(by_seq: Mapping[int, Sequence[Sighting]], probe: Probe, first: Prediction) -> None:
+    """The sender's own interface must have shown every frame, or nothing that was not seen means anything."""
+    if not first.wire:
+        return
+    for seq in range(probe.count):
+        if not any(s.end == _origin(probe) for s in by_seq.get(seq, ())):
+            raise CannotTell(f"frame {seq} was not seen even where it was sent ({probe.sender.label}): no evidence")
+
+
+class _Reader:
+    """Turns hops of single frames into an answer about them all."""
+
+    def __init__(self, client: LabClient, probe: Probe, points: PointMap, captured: frozenset[End]) -> None:
+        self.client = client
+        self.probe = probe
+        self.points = points
+        self.captured = captured
+        self.places = ends_by_place(points)
+        self._bridge: dict[tuple[str, str], Bridge] = {
+            (b.node, p.label): b for b in client.plan.bridges for p in b.ports
+        }
+        self._traces: dict[tuple[object, ...], Trace] = {}
+
+    def answer(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> Answer:
+        decided = {hop.key: hop.statements for p in predicted for hop in p.hops}
+        trails: Counter[tuple[object, ...]] = Counter()
+        shown: dict[tuple[object, ...], tuple[Hop, ...]] = {}
+        for hops in observed:
+            for path in self._paths(hops):
+                signature = tuple((*hop.key, hop.reason) for hop in path)
+                trails[signature] += 1
+                shown.setdefault(signature, tuple(replace(h, statements=decided.get(h.key, ())) for h in path))
+        ordered = sorted(trails, key=lambda s: (not self._reaches(shown[s]), -trails[s]))
+        found = tuple(Trail(trails[signature], shown[signature]) for signature in ordered)
+        return Answer(
+            frame=Frame.parse(self.probe.frame),
+            size=len(self.probe.frame),
+            sender=self.probe.sender.label,
+            receiver=self.probe.receiver.label,
+            sent=self.probe.count,
+            disposition=self._disposition(observed, found),
+            flooded=self._flooded(observed),
+            trails=found,
+            predicted=predicted[0].hops,
+            agrees=self._agree(observed, found, predicted),
+            differences=tuple(self._differences(observed, predicted)),
+            path=tuple(self._on_path(found)),
+            did_see=tuple(self._off_path(found)),
+        )
+
+    def _reaches(self, path: Sequence[Hop]) -> bool:
+        last = path[-1]
+        place = self.probe.receiver
+        return last.point in RECEIVE_POINTS and (last.node, last.interface) == (place.node, place.interface)
+
+    def _disposition(self, observed: Sequence[tuple[Hop, ...]], trails: Sequence[Trail]) -> str:
+        if all(any(self._reaches((hop,)) for hop in hops) for hops in observed):
+            return "delivered"
+        return "dropped" if any(trail.hops[-1].reason for trail in trails) else "lost"
+
+    def _flooded(self, observed: Sequence[tuple[Hop, ...]]) -> bool:
+        """One frame in, several copies out, although it was for one receiver."""
+        if Frame.parse(self.probe.frame).is_multicast:
+            return False
+        outs = Counter(h.parent for hops in observed[:1] for h in hops if h.direction == "out" and h.parent is not None)
+        return any(copies > 1 for copies in outs.values())
+
+    def _paths(self, hops: tuple[Hop, ...]) -> Iterator[tuple[Hop, ...]]:
+        """From the sender to each end, with the points inside switches and the reason where a copy was dropped."""
+        parents = {hop.parent for hop in hops}
+        for index, hop in enumerate(hops):
+            if index in parents:
+                continue
+            chain: list[int] = []
+            at: int | None = index
+            while at is not None:
+                chain.insert(0, at)
+                at = hops[at].parent
+            yield tuple(self._with_inner([hops[i] for i in chain], hop))
+
+    def _with_inner(self, path: list[Hop], last: Hop) -> Iterator[Hop]:
+        for hop, following in zip(path, [*path[1:], None], strict=True):
+            yield hop
+            if hop.point in _VSWITCH_ENTRY:
+                yield from self._inside(hop, following)
+        yield from self._ending(last)
+
+    def _trace(self, hop: Hop) -> Trace:
+        """`ofproto/trace` of the frame's exact bytes as it came in at `hop`."""
+        frame = replace(Frame.parse(self.probe.frame), vlans=hop.vlans)
+        key = (hop.box, hop.interface, hop.vlans)
+        if key not in self._traces:
+            (text,) = self.client.ask("trace", box=hop.box, port=hop.interface, frames=[frame.to_bytes().hex()])
+            self._traces[key] = read_trace(text, hop.vlans)
+        return self._traces[key]
+
+    def _inside(self, hop: Hop, following: Hop | None) -> Iterator[Hop]:
+        trace = self._trace(hop)
+        inner = replace(hop, evidence="trace", time_ns=None)
+        if DISPATCH in trace.tables:
+            yield replace(inner, point=Point.DISPATCH)
+        if following is not None and VLAN_OUT in trace.tables:
+            yield replace(inner, point=Point.PORT_OUTPUT, interface=following.interface, direction="out")
+
+    def _ending(self, last: Hop) -> Iterator[Hop]:
+        """A hop that says why the frame goes no further, when it should have."""
+        if last.point in _BOX_ENTRY:
+            for reason, number in self._trace(last).drops:
+                bridge = self._bridge[last.box, last.interface]
+                port = next((p.label for p in bridge.ports if p.number == number), last.interface)
+                yield replace(last, point=Point.DROP, evidence="trace", time_ns=None, reason=reason, interface=port)
+        elif last.direction == "out":
+            far = self.points.far[self.places[last.box, last.node, last.interface]]
+            if far in self.captured:
+                yield replace(last, point=Point.DROP, reason=DropReason.LINK_DOWN, time_ns=None)
+
+    def _keys(self, hops: Sequence[Hop]) -> Counter[tuple[object, ...]]:
+        return Counter(hop.key for hop in hops if self.places.get((hop.box, hop.node, hop.interface)) in self.captured)
+
+    def _differences(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> Iterator[str]:
+        for seq, (hops, prediction) in enumerate(zip(observed, predicted, strict=True)):
+            seen, foretold = self._keys(hops), self._keys(prediction.wire)
+            for key, times in (seen - foretold).items():
+                yield f"frame {seq}: seen {times} more than predicted at {_place_text(key)}"
+            for key, times in (foretold - seen).items():
+                yield f"frame {seq}: predicted and not seen ({times}) at {_place_text(key)}"
+
+    def _agree(
+        self, observed: Sequence[tuple[Hop, ...]], trails: Sequence[Trail], predicted: Sequence[Prediction]
+    ) -> bool:
+        reasons = {(h.box, h.reason) for trail in trails for h in trail.hops if h.reason}
+        foretold = {(h.box, h.reason) for p in predicted for h in p.drops}
+        return not any(True for _ in self._differences(observed, predicted)) and reasons <= foretold
+
+    def _on_path(self, trails: Sequence[Trail]) -> Iterator[str]:
+        boxes: dict[str, None] = {}
+        for trail in trails[:1]:
+            for hop in trail.hops:
+                boxes.setdefault(hop.node, None)
+                boxes.setdefault(hop.box, None)
+        yield from boxes
+
+    def _off_path(self, trails: Sequence[Trail]) -> Iterator[Seen]:
+        """Nodes and boxes that saw the frame although they are not on the way to the receiver."""
+        on_path = {(h.box, h.node) for trail in trails[:1] for h in trail.hops}
+        known: set[tuple[str, str]] = set()
+        kinds = {node.name: node.kind for node in self.client.plan.nodes}
+        for hop in (h for trail in trails[1:] for h in trail.hops if h.evidence == "wire"):
+            if (hop.box, hop.node) in on_path or (hop.box, hop.node) in known:
+                continue
+            known.add((hop.box, hop.node))
+            own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
+            yield Seen(own, hop.box, hop.point, hop.interface, _why(hop, Frame.parse(self.probe.frame)))
+
+
+def _why(hop: Hop, frame: Frame) -> str:
+    if frame.is_multicast:
+        return "broadcast to its VLAN"
+    return "flooded: a pSwitch does not know the destination" if not hop.reason else str(hop.reason)
+
+
+def _place_text(key: tuple[object, ...]) -> str:
+    box, node, point, interface, vids, *_ = key
+    tags = f" VLAN {'/'.join(map(str, vids))}" if isinstance(vids, tuple) and vids else ""
+    return f"{box}:{interface} {point}{tags}" + (f" ({node})" if node != box else "")

@@ -1,0 +1,170 @@
+"""up, down, list, status, exec, shell, link, sandbox: a lab's life."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.cli.output import lab_option, progress_bar, say_json, table
+from lab.errors import MachineLacks, UsageError
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the lab; the topology's own name unless said.")
+@click.option("--datapath", type=click.Choice(["auto", "user", "kernel"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def up(file: Path, name: str | None, datapath: str, as_json: bool) -> None:
+    """Build the lab of a topology FILE and leave it running."""
+    from lab.launch import bring_up
+
+    with progress_bar() as progress:
+        sandbox, client = bring_up(file, name, datapath, progress)
+    sandbox.detach()
+    facts = _facts(client)
+    if as_json:
+        say_json(facts)
+    else:
+        counts = f"{facts['hosts']} hosts, {facts['vms']} VMs"
+        click.echo(f"{client.name} is up: {counts}, {len(client.plan.cables)} cables (vlab down {client.name})")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All of your labs.")
+def down(names: tuple[str, ...], every: bool) -> None:
+    """End a lab; nothing of it is left."""
+    from lab.client import find_lab
+    from lab.realise import sandbox
+
+    if every:
+        names = tuple(json.loads((d / "lab.json").read_text())["name"] for d in sandbox.living())
+    elif not names:
+        names = (find_lab(None).name,)
+    for name in names:
+        find_lab(name).end()
+        click.echo(f"{name} is down", err=True)
+
+
+def _facts(client: Any) -> dict[str, Any]:
+    shown = {key: client.facts[key] for key in ("name", "file", "since", "hosts", "vms", "datapath")}
+    return {**shown, "pid": client.pid}
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def list_labs(as_json: bool) -> None:
+    """Your labs that are up."""
+    from lab.client import LabClient
+    from lab.realise import sandbox
+
+    labs = []
+    for directory in sandbox.living():
+        try:
+            client = LabClient(directory)
+        except UsageError:  # it ended since
+            continue
+        labs.append(_facts(client))
+        client.close()
+    if as_json:
+        say_json(labs)
+    elif labs:
+        columns = ("name", "hosts", "vms", "datapath", "pid", "since", "file")
+        table(columns, [[str(lab[c]) for c in columns] for lab in labs])
+    else:
+        click.echo("no lab is up", err=True)
+
+
+@click.command()
+@lab_option
+@click.option("--drops", is_flag=True, help="What the switches dropped, and why.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def status(lab: str | None, drops: bool, as_json: bool) -> None:
+    """Links, teaming and health of a running lab."""
+    from lab.client import find_lab
+
+    client = find_lab(lab)
+    said = client.ask("status")
+    dropped = client.ask("drops") if drops else []
+    if as_json:
+        teaming = [{"host": h, "port": p, "uplink": u} for h, p, u in said["uplink_of"]]
+        say_json({"schema": 1, **_facts(client), **said, "uplink_of": teaming, **({"drops": dropped} if drops else {})})
+        return
+    click.echo(
+        f"{client.name}: {client.facts['hosts']} hosts, {client.facts['vms']} VMs, up since {client.facts['since']}"
+    )
+    for box, daemon in said["ended"].items():
+        click.echo(f"  {box}: {daemon} HAS ENDED; this box forwards nothing")
+    click.echo("  links down: " + (", ".join(said["links_down"]) or "none"))
+    table(("host", "port", "sends on"), [[h, p, u or "no usable uplink"] for h, p, u in said["uplink_of"]])
+    if drops:
+        columns = ("box", "switch", "port", "reason", "frames")
+        table(columns, [[str(row[c]) for c in columns] for row in dropped] or [["nothing dropped", "", "", "", ""]])
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@lab_option
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_in(lab: str | None, node: str, command: tuple[str, ...]) -> None:
+    """Run a COMMAND in a NODE: a VM, `esx1-vmk`, a machine, a host or a pSwitch. Its exit code is the verb's."""
+    from lab.client import find_lab
+
+    _become([*find_lab(lab).entry(node), *command])
+
+
+@click.command()
+@lab_option
+@click.argument("node")
+def shell(lab: str | None, node: str) -> None:
+    """A shell in a NODE."""
+    from lab.client import find_lab
+
+    argv = find_lab(lab).entry(node)
+    os.environ["VLAB_NODE"] = node
+    prompt = ["env", f"PS1={node}# ", "bash", "--norc"]
+    _become([*argv, *prompt])
+
+
+def _become(argv: list[str]) -> None:
+    sys.stdout.flush()
+    try:
+        os.execvp(argv[0], argv)
+    except FileNotFoundError as error:
+        raise MachineLacks(f"{argv[0]} is not installed (Debian package util-linux)") from error
+
+
+@click.command()
+@lab_option
+@click.argument("port")
+@click.argument("state", type=click.Choice(["down", "up"]))
+def link(lab: str | None, port: str, state: str) -> None:
+    """Take the link at PORT (`esx1:vmnic0`, `tor1:esx1-vmnic0`) down or up; teaming answers."""
+    from lab.client import find_lab, nearest
+
+    client = find_lab(lab)
+    box, _, label = port.partition(":")
+    known = [f"{node}:{end}" for cable in client.plan.cables for node, end in (cable.a, cable.b)]
+    if port not in known:
+        raise UsageError(f"no port {port!r}{nearest(port, known)}")
+    before = {(h, p): u for h, p, u in client.ask("status")["uplink_of"]}
+    after = client.ask("link", box=box, port=label, up=state == "up")
+    click.echo(f"{port} is {state}")
+    for host, name, uplink in after["uplink_of"]:
+        if before[host, name] != uplink:
+            click.echo(f"  {host}:{name} sends on {uplink or 'no uplink'} (was {before[host, name] or 'none'})")
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def sandbox(command: tuple[str, ...]) -> None:
+    """Run a COMMAND in an empty sandbox of its own: private network, mounts and processes, gone when it ends."""
+    argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if os.geteuid() != 0:
+        argv += ["--user", "--map-root-user"]
+    _become([*argv, "--", *command])

@@ -1,0 +1,179 @@
+"""The answer to "where did it go?" as values, as JSON and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.frame import Frame, Hop, Point
+
+RULE = "-" * 78
+
+
+@dataclass(frozen=True)
+class Trail:
+    """One way that `count` of the frames went, from the sender to where a copy ended."""
+
+    count: int
+    hops: tuple[Hop, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A node or box that saw the frame and is not on its way to the receiver."""
+
+    node: str
+    box: str
+    point: Point
+    interface: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`disposition` is about the intended receiver; `trails` has the receiver's first."""
+
+    frame: Frame
+    size: int
+    sender: str
+    receiver: str
+    sent: int
+    disposition: str
+    flooded: bool
+    trails: tuple[Trail, ...]
+    predicted: tuple[Hop, ...]
+    agrees: bool
+    differences: tuple[str, ...]
+    path: tuple[str, ...]
+    did_see: tuple[Seen, ...]
+
+    @property
+    def ending(self) -> Hop | None:
+        """Where the receiver's copy ended, when it was not delivered: the longest trail's drop."""
+        if self.disposition == "delivered":
+            return None
+        drops = [trail.hops[-1] for trail in self.trails if trail.hops[-1].reason]
+        return drops[0] if drops else None
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """As DESIGN.md's `where` document; times count from the first sighting, in ns."""
+    frame, ending = answer.frame, answer.ending
+    return {
+        "schema": 1,
+        "from": answer.sender,
+        "to": answer.receiver,
+        "frame": {
+            "src": frame.src,
+            "dst": frame.dst,
+            "vlans": [t.vid for t in frame.vlans],
+            "pcp": [t.pcp for t in frame.vlans],
+            "ethertype": frame.ethertype,
+            "bytes": answer.size,
+        },
+        "sent": answer.sent,
+        "disposition": answer.disposition,
+        "flooded": answer.flooded,
+        "reason": ending.reason.value if ending and ending.reason else None,
+        "dropped_at": {"box": ending.box, "switch": ending.switch, "port": ending.interface} if ending else None,
+        "trails": [{"count": trail.count, "hops": hops_json(trail.hops)} for trail in answer.trails],
+        "predicted": hops_json(answer.predicted),
+        "agrees": answer.agrees,
+        "differences": list(answer.differences),
+        "exposure": {
+            "path": list(answer.path),
+            "did_see": [
+                {"node": s.node, "box": s.box, "point": s.point.value, "interface": s.interface, "why": s.why}
+                for s in answer.did_see
+            ],
+        },
+    }
+
+
+def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
+    """One object a hop; `hop` counts from 1, `after` is the hop before it in a tree, `time_ns` from the first."""
+    start = next((hop.time_ns for hop in hops if hop.time_ns is not None), 0)
+    return [
+        {
+            "hop": number,
+            "box": hop.box,
+            "point": hop.point.value,
+            "direction": hop.direction,
+            "interface": hop.interface,
+            "node": hop.node,
+            "switch": hop.switch,
+            "medium": hop.medium,
+            "vlans": [tag.vid for tag in hop.vlans],
+            "pcp": [tag.pcp for tag in hop.vlans],
+            "src": hop.src,
+            "dst": hop.dst,
+            "in_clear": hop.in_clear,
+            "evidence": hop.evidence,
+            "time_ns": None if hop.time_ns is None else hop.time_ns - start,
+            "reason": hop.reason.value if hop.reason else None,
+            "statements": list(hop.statements),
+        }
+        for number, hop in enumerate(hops, start=1)
+    ]
+
+
+def as_text(answer: Answer) -> str:
+    """For a person: the receiver's trail as a table, other ends as one line each, the verdict."""
+    return "\n".join(_lines(answer))
+
+
+def _lines(answer: Answer) -> Iterator[str]:
+    frame = answer.frame
+    tags = f", tagged {'/'.join(map(str, frame.vlans))}" if frame.vlans else ", untagged"
+    yield f"{answer.sender} -> {answer.receiver}: {answer.sent} canary frames of {answer.size} bytes{tags}"
+    yield f"  {frame.src} -> {frame.dst}"
+    for trail in answer.trails[:1]:
+        yield ""
+        yield from trail_lines(trail.hops)
+    for trail in answer.trails[1:]:
+        yield f"  also: {_end_text(trail.hops)}"
+    yield ""
+    yield verdict(answer)
+    for difference in answer.differences:
+        yield f"  {difference}"
+    if answer.did_see:
+        yield "  seen off the path by: " + ", ".join(f"{s.node} ({s.why})" for s in answer.did_see)
+
+
+def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
+    """A table of hops, as pktcap-uw's path trace reads: box, point, interface, VLAN, time since the first."""
+    start = next((hop.time_ns for hop in hops if hop.time_ns is not None), 0)
+    boxes = max((len(hop.box) for hop in hops), default=3)
+    ports = max((len(hop.interface) for hop in hops), default=9)
+    yield f"  hop  {'box':{boxes}}  {'point':18}  {'interface':{max(ports, 9)}}  {'VLAN':9}  {'us':>8}  evidence  decided by"
+    for number, hop in enumerate(hops, start=1):
+        vlan = "/".join(map(str, hop.vlans)) or "-"
+        time = "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}"
+        why = f"{hop.reason}  " if hop.reason else ""
+        decided = why + " ".join(hop.statements)
+        row = f"  {number:3}  {hop.box:{boxes}}  {hop.point.value:18}  {hop.interface:{max(ports, 9)}}"
+        yield f"{row}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
+
+
+def _end_text(hops: Sequence[Hop]) -> str:
+    last = hops[-1]
+    if last.reason:
+        return f"a copy was dropped in {last.box} {last.switch} at {last.interface}: {last.reason}"
+    return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point})"
+
+
+def verdict(answer: Answer) -> str:
+    """One sentence: delivered or not, where and why it ended, and whether that was predicted."""
+    agreed = "as predicted" if answer.agrees else "NOT as predicted"
+    ending = answer.ending
+    if answer.disposition == "delivered":
+        said = f"delivered to {answer.receiver}" + (" (and flooded)" if answer.flooded else "")
+    elif ending is not None:
+        said = f"dropped in {ending.box}, switch {ending.switch or '-'}, at port {ending.interface}: {ending.reason}"
+    elif answer.trails:
+        last = answer.trails[0].hops[-1]
+        said = f"lost: last seen in {last.box} at {last.interface} ({last.point})"
+    else:
+        said = f"never left {answer.sender}"
+    return f"{said}, {agreed}"
