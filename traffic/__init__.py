@@ -1,0 +1,1 @@
+"""Frames and their injection: scapy and raw sockets. It knows frames, not labs."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Verbs:
         self._links = links
         self._captures = Captures(network)
         self._injectors: dict[tuple[str, str], Injector] = {}
+        self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
         self._far = {cable.a: cable.b for cable in network.plan.cables}
         self._far.update({cable.b: cable.a for cable in network.plan.cables})
@@ -130,13 +131,31 @@ class Verbs:
         bridge = next(b for b in self._network.plan.bridges_of(box) if b.label == switch)
         self._network.ovs(box).mutate(bridge.name, change)
 
-    def do_capture_start(self, targets: Sequence[Sequence[Any]], directory: str, snaplen: int = 0) -> dict[str, Any]:
+    def do_capture_start(
+        self, targets: Sequence[Sequence[Any]], directory: str, snaplen: int = 0, count: int = 0
+    ) -> dict[str, Any]:
         """targets: [node, [interface labels]]; one pcapng a node below `directory`; returns when all are capturing."""
-        return self._captures.start([(n, tuple(i)) for n, i in targets], Path(directory), snaplen)
+        return self._captures.start([(n, tuple(i)) for n, i in targets], Path(directory), snaplen, count)
 
     def do_capture_wait(self, number: int, needles: Sequence[Sequence[Any]], seconds: float) -> bool:
         """True once each needle [node, hex, count] is in that node's file; False after `seconds`."""
         return self._captures.wait_for(number, [(n, bytes.fromhex(h), int(c)) for n, h, c in needles], seconds)
+
+    def do_capture_alive(self, number: int) -> bool:
+        return self._captures.alive(number)
+
+    def do_capture_settle(self, number: int, seconds: float = 10.0) -> bool:
+        """Wait until all that was on the wires is in the files."""
+        return self._captures.settle(number, seconds)
+
+    def do_sink(self, node: str, port: int = 9) -> None:
+        """Let a guest swallow UDP to `port`, so that its stack does not send the data back in an ICMP error."""
+        if (node, port) in self._sinks:
+            return
+        with inside(self._network.namespaces[node]):
+            sink = socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+            sink.bind(("", port))
+        self._sinks[node, port] = sink
 
     def do_capture_stop(self, number: int) -> dict[str, Any]:
         """Files with what dumpcap received and dropped."""
@@ -144,9 +163,3 @@ class Verbs:
 
     def _boxes(self) -> list[str]:
         return [node.name for node in self._network.plan.nodes if node.is_box]
-
-
-def in_parallel(tasks: Sequence[Any]) -> list[Any]:
-    """Run callables on a few threads and give their results in order; the first error is raised."""
-    with ThreadPoolExecutor(8) as pool:
-        return [future.result() for future in [pool.submit(task) for task in tasks]]

@@ -1,0 +1,58 @@
+"""demo: the whole story in one command."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from lab.cli.output import progress_bar
+from lab.errors import UsageError
+
+TOPOLOGY = "where-is-my-data.yaml"
+QUESTION = ("web1", "web2")
+
+
+def _topology() -> Path:
+    clone = Path(__file__).resolve().parents[2] / "topologies" / TOPOLOGY
+    if not clone.exists():
+        raise UsageError(f"{clone} is missing: run demo from a clone of vswitchlab")
+    return clone
+
+
+@click.command()
+@click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
+def demo(directory: Path | None) -> None:
+    """Two ESX hosts, two top-of-rack switches: where does a frame go, is every VLAN isolated, and the evidence."""
+    from lab.answers.probes import probe
+    from lab.answers.verify import verify
+    from lab.answers.where import where
+    from lab.launch import launched
+    from lab.report import verify as matrix
+    from lab.report import where as trail
+
+    started = time.monotonic()
+    source = _topology()
+    place = directory or Path(tempfile.mkdtemp(prefix="vlab-demo-"))
+    place.mkdir(parents=True, exist_ok=True)
+    with progress_bar() as progress, launched(source, name=f"demo-{os.getpid()}", progress=progress) as client:
+        up = time.monotonic() - started
+        sender, receiver = (client.place(name) for name in QUESTION)
+        answer = where(client, probe(sender, receiver, 3, 1000.0), place / "where")
+        report = verify(client, place / "verify", progress)
+    facts = (
+        f"{client.facts['hosts']} hosts, {client.facts['vms']} VMs, {len(client.topology.physical_switches)} pSwitches"
+    )
+    click.echo(f"{source.name}: {facts}, up in {up:.1f} s, in namespaces of its own\n")
+    click.echo(click.style("Where is my data?", bold=True))
+    click.echo(trail.as_text(answer) + "\n")
+    click.echo(click.style("Is every VLAN isolated?", bold=True))
+    click.echo(matrix.as_text(report) + "\n")
+    click.echo(click.style("The evidence", bold=True))
+    click.echo(f"  {place}/where and {place}/verify: one pcapng a box, for Wireshark")
+    click.echo(f"  the lab is gone again; {time.monotonic() - started:.1f} s in all")
+    if not (answer.agrees and report.ok):
+        raise SystemExit(1)

@@ -1,0 +1,229 @@
+"""send, capture, where, predict, verify: questions with frames."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.cli.output import lab_option, progress_bar, say_json
+from lab.errors import CannotTell, UsageError
+
+DIFFERS = 1
+
+
+class TagType(click.ParamType):
+    """`10`, `0` for a priority tag, `10p5` with priority 5, `10@88a8` with another TPID."""
+
+    name = "vid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from lab.frame import Tag
+
+        if isinstance(value, Tag):
+            return value
+        text, _, tpid = str(value).partition("@")
+        vid, _, pcp = text.partition("p")
+        try:
+            tag = Tag(int(vid), int(pcp or 0), int(tpid or "8100", 16))
+        except ValueError:
+            self.fail(f"{value!r} is no tag: VID, VIDpPRIORITY or VID@TPID", param, ctx)
+        if not (0 <= tag.vid <= 4095 and 0 <= tag.pcp <= 7 and tag.tpid in (0x8100, 0x88A8)):
+            self.fail(f"{value!r}: VID 0 to 4095, priority 0 to 7, TPID 8100 or 88a8", param, ctx)
+        return tag
+
+
+def frame_options(command: Any) -> Any:
+    """The options that say what a frame looks like."""
+    for option in reversed(
+        (
+            click.option("--vlan", "vlans", multiple=True, type=TagType(), help="A tag; repeat for double tags, outermost first."),
+            click.option("--src-mac", help="Source MAC; the sender's own unless said."),
+            click.option("--dst-mac", help="Destination MAC; the receiver's unless said; `broadcast`."),
+            click.option("--kind", type=click.Choice(["auto", "udp", "tcp", "arp", "raw"]), default="auto", show_default=True,
+                         help="What the frame carries; auto: UDP between addresses, else raw."),
+            click.option("--size", type=click.IntRange(60, 9000), help="Bytes of the frame without its tags."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@contextmanager
+def opened(file: Path | None, lab: str | None) -> Iterator[Any]:
+    """The running lab, or one for FILE that is gone afterwards."""
+    from lab.client import find_lab
+    from lab.launch import launched
+
+    if file is not None and lab is not None:
+        raise UsageError("FILE or --lab, not both")
+    if file is None:
+        client = find_lab(lab)
+        yield client
+        client.close()
+        return
+    with (
+        progress_bar() as progress,
+        launched(file, name=f"{file.stem[:20]}-{_own_number()}", progress=progress) as client,
+    ):
+        yield client
+
+
+def _own_number() -> int:
+    import os
+
+    return os.getpid()
+
+
+@click.command()
+@lab_option
+@click.option("--from", "sender", required=True, help="web1, web1.eth1, esx1.vmk0, gw.")
+@click.option("--to", "receiver", help="Gives the destination's MAC and address; broadcast unless said.")
+@frame_options
+@click.option("--count", default=1, type=click.IntRange(1), show_default=True)
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Frames a second; as fast as it goes unless said."
+)
+@click.option(
+    "--pcap", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Replay the frames of a capture."
+)
+@click.option("--hex", "hex_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Send frames given as hexadecimal text.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: float | None, pcap: Path | None,
+         hex_file: Path | None, as_json: bool, **look: Any) -> None:  # fmt: skip
+    """Send frames from a VM, a vmknic or a machine, at its own interface."""
+    from lab.answers.probes import frames_to_send
+    from lab.client import find_lab
+
+    client = find_lab(lab)
+    place = client.place(sender)
+    target = client.place(receiver) if receiver else None
+    job = frames_to_send(place, target, pcap, hex_file, **look)
+    (sent,) = client.ask(
+        "send", jobs=[{**job, "node": place.node, "interface": place.interface, "count": count, "rate": rate}]
+    )
+    speed = sent["sent"] / sent["seconds"] if sent["seconds"] else 0.0
+    if as_json:
+        say_json(
+            {
+                "schema": 1,
+                "from": place.label,
+                "sent": sent["sent"],
+                "seconds": sent["seconds"],
+                "frames_per_second": speed,
+            }
+        )
+    else:
+        click.echo(f"sent {sent['sent']} frames from {place.label} in {sent['seconds']:.3f} s ({speed:,.0f} frames/s)")
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@lab_option
+@click.option("--from", "sender", required=True, help="web1, web1.eth1, esx1.vmk0, gw.")
+@click.option("--to", "receiver", required=True)
+@frame_options
+@click.option("--count", default=3, type=click.IntRange(1, 10000), show_default=True)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=1000.0, show_default=True)
+@click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def where(file: Path | None, lab: str | None, sender: str, receiver: str, count: int, rate: float, directory: Path | None,
+          as_json: bool, **look: Any) -> None:  # fmt: skip
+    """Where does a frame go? Sends canaries, captures every wire, prints the trail hop by hop.
+
+    With FILE a lab is built for the question and taken down after it. Exit 1: seen differs from predicted.
+    """
+    from lab.answers.probes import probe
+    from lab.answers.where import where as ask
+    from lab.report.where import as_json as document
+    from lab.report.where import as_text
+
+    with opened(file, lab) as client:
+        question = probe(client.place(sender), client.place(receiver), count, rate, **look)
+        answer = ask(client, question, directory)
+    if as_json:
+        say_json(document(answer))
+    else:
+        click.echo(as_text(answer))
+    if not answer.agrees:
+        raise SystemExit(DIFFERS)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from", "sender", required=True, help="web1, web1.eth1, esx1.vmk0, gw.")
+@click.option("--to", "receiver", required=True)
+@frame_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) -> None:
+    """Where would the first frame go? Nothing is started; the statement ids that decide each step are printed."""
+    from lab.answers.probes import places_of, probe, resolve
+    from lab.frame import Frame
+    from lab.predict import predict as foretell
+    from lab.report.where import hops_json, trail_lines
+    from lab.state import initial_state
+    from lab.topology import read_topology_file
+
+    topology = read_topology_file(file)
+    places = places_of(topology)
+    question = probe(resolve(sender, places), resolve(receiver, places), 1, None, **look)
+    said = foretell(topology, initial_state(topology), question.sender.label, Frame.parse(question.frame))
+    if as_json:
+        delivered = question.receiver.label in said.receivers
+        say_json({"schema": 1, "from": question.sender.label, "to": question.receiver.label,
+                  "disposition": "delivered" if delivered else "dropped", "predicted": hops_json(said.hops)})  # fmt: skip
+        return
+    for trail in said.trails():
+        for line in trail_lines(trail):
+            click.echo(line)
+        click.echo("")
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@lab_option
+@click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def verify(file: Path | None, lab: str | None, directory: Path | None, as_json: bool) -> None:
+    """The isolation matrix: every vNIC to every other, compared with the prediction and with `expect:`.
+
+    Exit 1: something differs or an expectation is broken. Exit 6: the evidence is not good enough.
+    """
+    from lab.answers.verify import verify as ask
+    from lab.report.verify import as_json as document
+    from lab.report.verify import as_text
+
+    with opened(file, lab) as client, progress_bar() as progress:
+        report = ask(client, directory, progress)
+    if as_json:
+        say_json(document(report))
+    else:
+        click.echo(as_text(report))
+    if not report.ok:
+        raise SystemExit(DIFFERS)
+
+
+@click.command()
+@lab_option
+@click.argument("points", nargs=-1)
+@click.option("-w", "--write", "target", required=True, help="A pcapng file, or - for stdout (| wireshark -k -i -).")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option("--count", type=click.IntRange(1), help="Stop after so many frames.")
+def capture(lab: str | None, points: tuple[str, ...], target: str, seconds: float | None, count: int | None) -> None:
+    """Capture at POINTs until told to stop (Ctrl-C): `esx1`, `web1`, `esx1:vmnic1`, `UplinkSnd:esx1:vmnic1`, `VnicRx:web2`.
+
+    Without POINT: every wire of every host and pSwitch. `capturing` on stderr says that it has begun.
+    """
+    from lab.answers.capture import Limits, capture_to
+    from lab.client import find_lab
+
+    client = find_lab(lab)
+    lost = capture_to(client, points, target, Limits(seconds, count), lambda: click.echo("capturing", err=True))
+    sys.stdout.flush()
+    if lost:
+        raise CannotTell(f"the capture lost {lost} frames")

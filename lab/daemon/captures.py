@@ -1,0 +1,145 @@
+"""The daemon's running captures: one dumpcap a node, started together, waited for by what is in their files."""
+
+from __future__ import annotations
+
+import mmap
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from lab.errors import CannotTell, SystemRefused, UsageError
+from lab.observe.dumpcap import Capture, command_line
+from lab.realise.net import Network
+from lab.realise.run import forget, spawn
+
+Needle = tuple[str, bytes, int]
+"""(node, bytes, how often they must be in its file)."""
+LOOK_SECONDS = 0.01
+QUIET_SECONDS = 0.6
+"""Longer than a frame can stay in dumpcap: its ring hands over every 250 ms, and what it gets it writes at once."""
+
+
+@dataclass
+class _Running:
+    captures: dict[str, Capture]
+    files: dict[str, Path]
+    offsets: dict[tuple[str, bytes], tuple[int, int]]
+
+
+class Captures:
+    """By number."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._running: dict[int, _Running] = {}
+        self._numbers = count(1)
+
+    def running(self) -> list[int]:
+        return sorted(self._running)
+
+    def start(
+        self, targets: Sequence[tuple[str, Sequence[str]]], directory: Path, snaplen: int, limit: int
+    ) -> dict[str, Any]:
+        """All are capturing when this returns; if one cannot, none is left. Files are named after their nodes."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemRefused(f"{directory}: {error.strerror}") from error
+        files = {node: directory / f"{self._network.plan.node_named[node].id}.pcapng" for node, _ in targets}
+        running = _Running({}, files, {})
+        try:
+            for node, labels in targets:
+                running.captures[node] = self._start_one(node, labels, files[node], snaplen, limit)
+            for capture in running.captures.values():
+                capture.wait_ready()
+        except BaseException:
+            self._end(running)
+            raise
+        number = next(self._numbers)
+        self._running[number] = running
+        return {"id": number, "files": {node: str(path) for node, path in files.items()}}
+
+    def _start_one(self, node: str, labels: Sequence[str], path: Path, snaplen: int, limit: int) -> Capture:
+        names = [self._network.interface_name(node, label) for label in labels]
+        comment = f"vswitchlab {self._network.plan.name}, {node}"
+        within = partial(spawn, namespace=self._network.namespaces[node])
+        capture = Capture(within, command_line(names, snaplen, comment, limit), path)
+        capture.start()
+        return capture
+
+    def _end(self, running: _Running) -> None:
+        for capture in running.captures.values():
+            capture.process.kill()
+            capture.process.wait()
+            forget(capture.process)
+
+    def _named(self, number: int) -> _Running:
+        if number not in self._running:
+            raise UsageError(f"no capture {number}")
+        return self._running[number]
+
+    def wait_for(self, number: int, needles: Sequence[Needle], seconds: float) -> bool:
+        """True once every needle is there often enough; a capture that died makes it False at once."""
+        running, deadline = self._named(number), time.monotonic() + seconds
+        left = list(needles)
+        while True:
+            left = [needle for needle in left if not _enough(running, needle)]
+            if not left:
+                return True
+            if time.monotonic() > deadline or not all(c.alive() for c in running.captures.values()):
+                return False
+            select.select([], [], [], LOOK_SECONDS)
+
+    def alive(self, number: int) -> bool:
+        return all(capture.alive() for capture in self._named(number).captures.values())
+
+    def settle(self, number: int, seconds: float) -> bool:
+        """Until no file has grown for as long as dumpcap can hold a frame back. False: frames still came at the end."""
+        paths = self._named(number).files.values()
+        deadline, sizes, since = time.monotonic() + seconds, [-1], time.monotonic()
+        while time.monotonic() < deadline:
+            now = [path.stat().st_size for path in paths]
+            if now != sizes:
+                sizes, since = now, time.monotonic()
+            elif time.monotonic() - since >= QUIET_SECONDS:
+                return True
+            select.select([], [], [], LOOK_SECONDS)
+        return False
+
+    def stop(self, number: int) -> dict[str, Any]:
+        """Raises CannotTell when one had ended early; all are stopped even then."""
+        running = self._named(number)
+        del self._running[number]
+        said: dict[str, Any] = {}
+        broken: list[str] = []
+        for node, capture in running.captures.items():
+            try:
+                stats = capture.stop()
+                said[node] = {"received": sum(stats.received.values()), "dropped": stats.lost}
+            except CannotTell as error:
+                broken.append(f"{node}: {error}")
+            forget(capture.process)
+        if broken:
+            raise CannotTell("; ".join(broken))
+        return said
+
+
+def _enough(running: _Running, needle: Needle) -> bool:
+    """Count the needle in what its file has got since the last look."""
+    node, text, times = needle
+    path = running.files[node]
+    size = path.stat().st_size
+    at, found = running.offsets.get((node, text), (0, 0))
+    if size > at:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+            hit = data.find(text, at)
+            while hit >= 0:
+                found, at = found + 1, hit + len(text)
+                hit = data.find(text, at)
+        running.offsets[node, text] = (max(at, size - len(text) + 1), found)
+    return found >= times

@@ -1,0 +1,115 @@
+"""One dumpcap for the interfaces of one namespace, into one pcapng."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import CannotTell, SystemRefused
+
+READY = b"File:"
+RING_MIB = 4
+"""Ring buffer of each interface: enough for 20,000 short frames until dumpcap's thread gets to run."""
+QUEUE = 10_000_000
+"""Packets between dumpcap's threads; its own default of 1,000 loses frames in any burst."""
+_SUMMARY = re.compile(r"Packets received/dropped on interface '(.*)': (\d+)/(\d+)")
+
+Spawn = Callable[..., subprocess.Popen[Any]]
+"""Starts a command in the right namespace; keyword arguments are Popen's."""
+
+
+@dataclass(frozen=True)
+class CaptureStats:
+    """By interface: frames written, and frames lost on the way into the file."""
+
+    received: dict[str, int]
+    dropped: dict[str, int]
+
+    @property
+    def lost(self) -> int:
+        return sum(self.dropped.values())
+
+
+def command_line(interfaces: Sequence[str], snaplen: int = 0, comment: str = "", count: int = 0) -> list[str]:
+    """It writes to stdout: only then does dumpcap hand on every frame at once instead of twice a second. `-p`: the
+    capture must not make an interface promiscuous."""
+    argv = ["dumpcap", "-q", "-p", "-n", "-B", str(RING_MIB), "-N", str(QUEUE), "-C", "0", "-w", "-"]
+    if snaplen:
+        argv += ["-s", str(snaplen)]
+    if count:
+        argv += ["-c", str(count)]
+    if comment:
+        argv += ["--capture-comment", comment]
+    for interface in interfaces:
+        argv += ["-i", interface]
+    return argv
+
+
+class Capture:
+    """Start, wait until it captures, stop, and know what was lost."""
+
+    def __init__(self, spawn: Spawn, argv: Sequence[str], target: Path) -> None:
+        self._spawn = spawn
+        self._target = target
+        self._argv = argv
+        self._said = b""
+        self._process: subprocess.Popen[Any] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[Any]:
+        if self._process is None:
+            raise CannotTell("the capture has not been started")
+        return self._process
+
+    def start(self) -> None:
+        """Raises MachineLacks without dumpcap, SystemRefused when the file cannot be made."""
+        try:
+            with self._target.open("wb") as out:
+                self._process = self._spawn(self._argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise SystemRefused(f"{self._target}: {error.strerror}") from error
+
+    def wait_ready(self, seconds: float = 20.0) -> None:
+        """Until dumpcap captures on every interface. Raises SystemRefused with its own words."""
+        deadline = time.monotonic() + seconds
+        assert self.process.stderr is not None
+        while READY not in self._said:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stderr], [], [], left)[0]:
+                raise SystemRefused(f"dumpcap did not begin to capture within {seconds:g} s")
+            chunk = os.read(self.process.stderr.fileno(), 65536)
+            if not chunk:
+                self.process.wait()
+                raise SystemRefused(f"dumpcap: {self._last_words()}")
+            self._said += chunk
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> CaptureStats:
+        """Raises CannotTell when dumpcap failed (a full disk, an interface that went away)."""
+        if self.alive():
+            self.process.send_signal(signal.SIGINT)
+        assert self.process.stderr is not None
+        self._said += self.process.stderr.read()
+        self.process.stderr.close()
+        self.process.wait()
+        if self.process.returncode:
+            raise CannotTell(f"the capture ended early: dumpcap: {self._last_words()}")
+        found = _SUMMARY.findall(self._said.decode(errors="replace"))
+        if not found:
+            raise CannotTell(f"the capture did not say what it lost: dumpcap: {self._last_words()}")
+        return CaptureStats({n: int(got) for n, got, _ in found}, {n: int(lost) for n, _, lost in found})
+
+    def _last_words(self) -> str:
+        lines = [line.strip() for line in self._said.decode(errors="replace").splitlines() if line.strip()]
+        told = [line for line in lines if not line.startswith(("Capturing on", "File:", "Packets"))]
+        return " ".join(told[-3:]) or f"exit status {self.process.poll()}"

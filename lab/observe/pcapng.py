@@ -1,0 +1,123 @@
+"""Reading whole pcapng files by searching their bytes: only the packets that hold the needle are decoded."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from lab.errors import CannotTell, MachineLacks
+
+_SECTION, _INTERFACE, _ENHANCED = 0x0A0D0D0A, 1, 6
+_LITTLE_MAGIC = b"\x4d\x3c\x2b\x1a"
+_OPT_END, _OPT_COMMENT, _OPT_NAME, _OPT_RESOLUTION = 0, 1, 2, 9
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """`interface` is the name in its interface description; `time_ns` counts from the epoch."""
+
+    interface: str
+    time_ns: int
+    data: bytes
+    original_length: int
+    comment: str = ""
+
+
+@dataclass
+class _Section:
+    """What must be known of a section to read its packets. `ticks` is ticks a second."""
+
+    order: str = "<"
+    names: list[str] = field(default_factory=list)
+    ticks: list[int] = field(default_factory=list)
+
+
+class CaptureFile:
+    """One pcapng file. A last block that is cut off (disk full, still being written) is left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("rb")
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else None
+
+    def __enter__(self) -> CaptureFile:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._map is not None:
+            self._map.close()
+        self._file.close()
+
+    def find(self, needle: bytes) -> Iterator[Packet]:
+        """Packets whose bytes hold `needle`, in file order; all packets for an empty needle. Raises CannotTell."""
+        data = self._map
+        if data is None:
+            return
+        section, at, size = _Section(), 0, len(data)
+        hit = data.find(needle)
+        while at + 12 <= size:
+            kind, length = struct.unpack_from(section.order + "II", data, at)
+            if kind == _SECTION:
+                section = _Section("<" if data[at + 8 : at + 12] == _LITTLE_MAGIC else ">")
+                (length,) = struct.unpack_from(section.order + "I", data, at + 4)
+            if length < 12 or length % 4:
+                raise CannotTell(f"{self.path} is no pcapng file (byte {at})")
+            end = at + length
+            if end > size:
+                return
+            if kind == _INTERFACE:
+                _describe(section, data[at:end])
+            elif kind == _ENHANCED and (not needle or at <= hit < end):
+                yield self._packet(section, data[at:end])
+            at = end
+            if needle and 0 <= hit < at:
+                hit = data.find(needle, at)
+                if hit < 0:
+                    return
+            elif hit < 0:
+                return
+
+    def _packet(self, section: _Section, block: bytes) -> Packet:
+        index, high, low, kept, original = struct.unpack_from(section.order + "5I", block, 8)
+        if index >= len(section.names) or 28 + kept > len(block):
+            raise CannotTell(f"{self.path} has a packet that its headers do not describe")
+        ticks = (high << 32 | low) * 1_000_000_000 // section.ticks[index]
+        options = block[28 + (kept + 3 & ~3) : -4]
+        comment = dict(_options(section.order, options)).get(_OPT_COMMENT, b"").decode(errors="replace")
+        return Packet(section.names[index], ticks, bytes(block[28 : 28 + kept]), original, comment)
+
+
+def _describe(section: _Section, block: bytes) -> None:
+    options = dict(_options(section.order, block[16:-4]))
+    section.names.append(options.get(_OPT_NAME, b"").decode(errors="replace") or f"interface {len(section.names)}")
+    (resolution,) = options.get(_OPT_RESOLUTION, b"\x06")[:1]
+    section.ticks.append(2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution)
+
+
+def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 4 <= len(data):
+        code, length = struct.unpack_from(order + "HH", data, at)
+        if code == _OPT_END:
+            return
+        yield code, data[at + 4 : at + 4 + length]
+        at += 4 + (length + 3 & ~3)
+
+
+def merge_pcapng(paths: Sequence[Path], out: Path) -> None:
+    """One file in time order from several, interface names kept, by Wireshark's mergecap."""
+    try:
+        done = subprocess.run(
+            ["mergecap", "-F", "pcapng", "-w", str(out), *map(str, paths)], capture_output=True, text=True
+        )
+    except FileNotFoundError as error:
+        raise MachineLacks("mergecap is not installed (Debian package wireshark-common)") from error
+    if done.returncode:
+        raise CannotTell(f"mergecap: {done.stderr.strip()}")
