@@ -41,6 +41,21 @@ def place_of(end: Nic | Machine) -> Place:
     return Place(end.label, end.node, end.name, end.mac, end.address)
 
 
+def places_of(topology: Topology) -> dict[str, Place]:
+    """Every interface that can send, by label, in file order: vNICs, vmknics, machines."""
+    ends: tuple[Nic | Machine, ...] = (*topology.vnics, *topology.vmknics, *topology.machines.values())
+    return {place.label: place for place in map(place_of, ends)}
+
+
+def resolve(name: str, places: Mapping[str, Place]) -> Place:
+    """`web1` (its first vNIC), `web1.eth1`, `esx1.vmk0`, `esx1-vmk.vmk0`, `gw`. Raises UsageError."""
+    for candidate in (name, f"{name}.eth0", name.replace("-vmk.", ".")):
+        if candidate in places:
+            return places[candidate]
+    known = [label.removesuffix(".eth0") for label in places]
+    raise UsageError(f"no VM, vmknic or machine {name!r}{nearest(name, known)}")
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """` (did you mean X?)`, or what there is when nothing is near."""
     close = get_close_matches(name, known, 1, 0.5)
@@ -107,17 +122,11 @@ class LabClient:
     @cached_property
     def places(self) -> Mapping[str, Place]:
         """Every interface that can send, by label, in file order: vNICs, vmknics, machines."""
-        ends = (*self.topology.vnics, *self.topology.vmknics, *self.topology.machines.values())
-        return {place.label: place for place in map(place_of, ends)}
+        return places_of(self.topology)
 
     def place(self, name: str) -> Place:
-        """`web1` (its first vNIC), `web1.eth1`, `esx1.vmk0`, `esx1-vmk.vmk0`, `gw`. Raises UsageError."""
-        candidates = (name, f"{name}.eth0", name.replace("-vmk.", "."))
-        for candidate in candidates:
-            if candidate in self.places:
-                return self.places[candidate]
-        known = [*self.topology.vms, *self.topology.machines, *(n.label for n in self.topology.vmknics)]
-        raise UsageError(f"no VM, vmknic or machine {name!r}{nearest(name, known)}")
+        """See `resolve`."""
+        return resolve(name, self.places)
 
     def entry(self, node: str) -> list[str]:
         """Command-line start that enters a node's namespace. Raises UsageError for an unknown node."""

@@ -16,7 +16,7 @@ from lab.errors import CannotTell
 from lab.frame import Frame, Hop
 from lab.observe.pcapng import CaptureFile
 from lab.observe.sightings import End, PointMap, Sighting
-from traffic.canary import MAGIC, read_canary
+from traffic.canary import MAGIC, find_canaries
 
 SETTLE_SECONDS = 3.0
 """How long a frame that must arrive may take to reach the capture file before it counts as not seen."""
@@ -61,10 +61,9 @@ class Campaign:
         for node, path in self.files.items():
             with CaptureFile(path) as capture:
                 for packet in capture.find(MAGIC):
-                    read = read_canary(packet.data)
-                    if read is not None:
+                    for _, token, seq in find_canaries(packet.data):
                         end = (node, labels[node][packet.interface])
-                        yield Sighting(end, packet.time_ns, Frame.parse(packet.data), read.token, read.seq)
+                        yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
 
 
 @contextmanager

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lab.answers.where import Probe
-from lab.client import Place, nearest, place_of
+from lab.client import Place
 from lab.errors import UsageError
 from lab.frame import BROADCAST, Tag
-from lab.model import Topology
-from traffic.canary import canary_payload, new_token, seq_offset
+from traffic.canary import PAYLOAD_SIZE, canary_payload, new_token, seq_offset
 from traffic.frames import FrameSpec, build, read_hex, read_pcap
 
 DISCARD = 9
 RAW_ETHERTYPE = 0x88B5
-
-
-def places_of(topology: Topology) -> dict[str, Place]:
-    ends = (*topology.vnics, *topology.vmknics, *topology.machines.values())
-    return {place.label: place for place in map(place_of, ends)}
-
-
-def resolve(name: str, places: Mapping[str, Place]) -> Place:
-    """`web1` (its first vNIC), `web1.eth1`, `esx1.vmk0`, `esx1-vmk.vmk0`, `gw`. Raises UsageError."""
-    for candidate in (name, f"{name}.eth0", name.replace("-vmk.", ".")):
-        if candidate in places:
-            return places[candidate]
-    raise UsageError(f"no VM, vmknic or machine {name!r}{nearest(name, list(places))}")
+HEADERS = 62
+"""Ethernet, IPv6 and UDP: what of a frame's size is left for data at least."""
 
 
 def _mac(text: str | None, default: str) -> str:
@@ -69,7 +56,8 @@ def probe(sender: Place, receiver: Place, count: int, rate: float | None, *, vla
           src_mac: str | None = None, dst_mac: str | None = None, kind: str = "auto", size: int | None = None) -> Probe:  # fmt: skip
     """A canary question. Raises UsageError for what cannot be built."""
     token = new_token()
-    frame = build(_spec(sender, receiver, canary_payload(token, 0), vlans, src_mac, dst_mac, kind, size))
+    payload = canary_payload(token, 0, max(PAYLOAD_SIZE, (size or 0) - HEADERS))
+    frame = build(_spec(sender, receiver, payload, vlans, src_mac, dst_mac, kind, size))
     return Probe(sender, receiver, frame, token, seq_offset(frame), count, rate)
 
 

@@ -80,6 +80,7 @@ class _Run:
         self.topology: Topology = client.topology
         self.progress = progress
         self.matrix = Matrix()
+        self.expected: Counter[tuple[End, bytes]] = Counter()
         self.points = PointMap.of(client.plan)
         self.places = ends_by_place(self.points)
         self.vnics = [place_of(nic) for nic in self.topology.vnics if nic.connected]
@@ -146,13 +147,9 @@ class _Run:
             if done % 500 == 0:
                 self.progress("predicting", done, len(shots))
         self._send(running, frames)
-        running.wait_for((end, token, times) for (end, token), times in self._all_so_far(expected).items())
+        self.expected.update(expected)  # a file still holds what earlier rounds left in it
+        running.wait_for((end, token, times) for (end, token), times in self.expected.items())
         return state
-
-    def _all_so_far(self, expected: Counter[tuple[End, bytes]]) -> Counter[tuple[End, bytes]]:
-        """A file holds what earlier rounds left in it, too."""
-        self._expected = getattr(self, "_expected", Counter()) + expected
-        return self._expected
 
     def _send(self, running: Campaign, frames: Mapping[str, Sequence[str]]) -> None:
         places = {place.label: place for place in self.everyone()}

@@ -162,7 +162,8 @@ def where(file: Path | None, lab: str | None, sender: str, receiver: str, count:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) -> None:
     """Where would the first frame go? Nothing is started; the statement ids that decide each step are printed."""
-    from lab.answers.probes import places_of, probe, resolve
+    from lab.answers.probes import probe
+    from lab.client import places_of, resolve
     from lab.frame import Frame
     from lab.predict import predict as foretell
     from lab.report.where import hops_json, trail_lines
