@@ -76,7 +76,8 @@ print(json.dumps([time.monotonic() - started, 0]))
 OVS_FOR_MININET = """
 set -e
 export OVS_RUNDIR=$1 OVS_DBDIR=$1 OVS_LOGDIR=$1
-mount -t tmpfs none /var/run/openvswitch 2>/dev/null || { mkdir -p /var/run/openvswitch; mount -t tmpfs none /var/run/openvswitch; }
+mkdir -p /var/run/openvswitch
+mount -t tmpfs none /var/run/openvswitch
 ovsdb-tool create $1/conf.db /usr/share/openvswitch/vswitch.ovsschema
 ovsdb-server $1/conf.db --remote=punix:/var/run/openvswitch/db.sock --detach --pidfile -vconsole:off
 ovs-vswitchd unix:/var/run/openvswitch/db.sock --enable-dummy=system --detach --pidfile -vconsole:off
@@ -111,7 +112,7 @@ def run_raw(text: str) -> float:
 
 
 def run_lab(file: Path) -> tuple[float, float]:
-    """From the call to a lab that answers, reading the file, starting Python and all; and from `end` to nothing left."""
+    """From the call to a lab that answers (reading the file, starting Python), and from `end` to nothing left."""
     from lab.launch import bring_up
 
     started = time.monotonic()
@@ -130,10 +131,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
+    from topologies.generate import generate
+
     from lab.plan import compile_plan
     from lab.state import initial_state
     from lab.topology import read_topology
-    from topologies.generate import generate
 
     text = generate(args.hosts, args.vms_per_host, args.vlans, args.uplinks)
     topology = read_topology(text, "generated")

@@ -53,7 +53,8 @@ def _spec(sender: Place, receiver: Place | None, payload: bytes, vlans: tuple[Ta
 
 
 def probe(sender: Place, receiver: Place, count: int, rate: float | None, *, vlans: tuple[Tag, ...] = (),
-          src_mac: str | None = None, dst_mac: str | None = None, kind: str = "auto", size: int | None = None) -> Probe:  # fmt: skip
+          src_mac: str | None = None, dst_mac: str | None = None, kind: str = "auto",
+          size: int | None = None) -> Probe:  # fmt: skip
     """A canary question. Raises UsageError for what cannot be built."""
     token = new_token()
     payload = canary_payload(token, 0, max(PAYLOAD_SIZE, (size or 0) - HEADERS))

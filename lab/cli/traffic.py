@@ -16,7 +16,7 @@ from lab.errors import CannotTell, UsageError
 DIFFERS = 1
 
 
-class TagType(click.ParamType):
+class TagType(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.5
     """`10`, `0` for a priority tag, `10p5` with priority 5, `10@88a8` with another TPID."""
 
     name = "vid"
@@ -41,11 +41,12 @@ def frame_options(command: Any) -> Any:
     """The options that say what a frame looks like."""
     for option in reversed(
         (
-            click.option("--vlan", "vlans", multiple=True, type=TagType(), help="A tag; repeat for double tags, outermost first."),
+            click.option("--vlan", "vlans", multiple=True, type=TagType(),
+                         help="A tag; repeat for double tags, outermost first."),
             click.option("--src-mac", help="Source MAC; the sender's own unless said."),
             click.option("--dst-mac", help="Destination MAC; the receiver's unless said; `broadcast`."),
-            click.option("--kind", type=click.Choice(["auto", "udp", "tcp", "arp", "raw"]), default="auto", show_default=True,
-                         help="What the frame carries; auto: UDP between addresses, else raw."),
+            click.option("--kind", type=click.Choice(["auto", "udp", "tcp", "arp", "raw"]), default="auto",
+                         show_default=True, help="What the frame carries; auto: UDP between addresses, else raw."),
             click.option("--size", type=click.IntRange(60, 9000), help="Bytes of the frame without its tags."),
         )
     ):  # fmt: skip
@@ -132,7 +133,8 @@ def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: f
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=1000.0, show_default=True)
 @click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def where(file: Path | None, lab: str | None, sender: str, receiver: str, count: int, rate: float, directory: Path | None,
+def where(file: Path | None, lab: str | None, sender: str, receiver: str, count: int, rate: float,
+          directory: Path | None,
           as_json: bool, **look: Any) -> None:  # fmt: skip
     """Where does a frame go? Sends canaries, captures every wire, prints the trail hop by hop.
 
@@ -177,7 +179,8 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     if as_json:
         delivered = question.receiver.label in said.receivers
         say_json({"schema": 1, "from": question.sender.label, "to": question.receiver.label,
-                  "disposition": "delivered" if delivered else "dropped", "predicted": hops_json(said.hops)})  # fmt: skip
+                  "disposition": "delivered" if delivered else "dropped",
+                  "predicted": hops_json(said.hops)})  # fmt: skip
         return
     for trail in said.trails():
         for line in trail_lines(trail):
@@ -216,7 +219,9 @@ def verify(file: Path | None, lab: str | None, directory: Path | None, as_json: 
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @click.option("--count", type=click.IntRange(1), help="Stop after so many frames.")
 def capture(lab: str | None, points: tuple[str, ...], target: str, seconds: float | None, count: int | None) -> None:
-    """Capture at POINTs until told to stop (Ctrl-C): `esx1`, `web1`, `esx1:vmnic1`, `UplinkSnd:esx1:vmnic1`, `VnicRx:web2`.
+    """Capture at POINTs until told to stop (Ctrl-C).
+
+    A POINT is `esx1`, `web1`, `esx1:vmnic1`, `UplinkSnd:esx1:vmnic1`, `VnicRx:web2`.
 
     Without POINT: every wire of every host and pSwitch. `capturing` on stderr says that it has begun.
     """

@@ -41,7 +41,7 @@ class CaptureStats:
 def command_line(interfaces: Sequence[str], snaplen: int = 0, comment: str = "", count: int = 0) -> list[str]:
     """It writes to stdout: only then does dumpcap hand on every frame at once instead of twice a second. `-p`: the
     capture must not make an interface promiscuous."""
-    argv = ["dumpcap", "-q", "-p", "-n", "-B", str(RING_MIB), "-N", str(QUEUE), "-C", "0", "-w", "-"]
+    argv = ["dumpcap", "-q", "-p", "-n", "-B", str(RING_MIB), "-N", str(QUEUE), "-w", "-"]
     if snaplen:
         argv += ["-s", str(snaplen)]
     if count:

@@ -82,7 +82,8 @@ def as_text(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield f"{report.agree} of {report.pairs} ordered vNIC pairs as predicted, {report.canaries} canaries, no capture loss"
+    pairs = f"{report.agree} of {report.pairs} ordered vNIC pairs as predicted"
+    yield f"{pairs}, {report.canaries} canaries, no capture loss"
     for d in report.differ[:SHOWN]:
         tags = f" tagged {'/'.join(map(str, d.vlans))}" if d.vlans else ""
         yield f"  DIFFERS {d.sender}: {d.frame}: at {d.port}{tags} predicted {d.predicted}, seen {d.observed}"

@@ -146,7 +146,8 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
     start = next((hop.time_ns for hop in hops if hop.time_ns is not None), 0)
     boxes = max((len(hop.box) for hop in hops), default=3)
     ports = max((len(hop.interface) for hop in hops), default=9)
-    yield f"  hop  {'box':{boxes}}  {'point':18}  {'interface':{max(ports, 9)}}  {'VLAN':9}  {'us':>8}  evidence  decided by"
+    head = f"  hop  {'box':{boxes}}  {'point':18}  {'interface':{max(ports, 9)}}  {'VLAN':9}  {'us':>8}"
+    yield f"{head}  evidence  decided by"
     for number, hop in enumerate(hops, start=1):
         vlan = "/".join(map(str, hop.vlans)) or "-"
         time = "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}"

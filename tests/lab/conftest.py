@@ -31,7 +31,7 @@ def our_processes() -> set[int]:
 
 def traces() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """The machine's own interfaces, mounts and this user's labs."""
-    links = frozenset(os.listdir("/sys/class/net"))
+    links = frozenset(path.name for path in Path("/sys/class/net").iterdir())
     mounts = frozenset(line for line in Path("/proc/self/mounts").read_text().splitlines() if "vlab" in line)
     labs = frozenset(path.name for path in sandbox.base_directory().iterdir())
     return links, mounts, labs
@@ -44,7 +44,8 @@ def mark_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_left(mark_session: None, request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.mark.usefixtures("mark_session")
+def nothing_left() -> Iterator[None]:
     links, mounts, _ = traces()
     yield
     # Labs of the module end in fixtures that this one was set up before, so they are down by now.
