@@ -131,11 +131,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
 
-    from topologies.generate import generate
-
     from lab.plan import compile_plan
     from lab.state import initial_state
     from lab.topology import read_topology
+    from topologies.generate import generate
 
     text = generate(args.hosts, args.vms_per_host, args.vlans, args.uplinks)
     topology = read_topology(text, "generated")

@@ -9,6 +9,7 @@ from enum import StrEnum
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 TPID_8021Q = 0x8100
 TPIDS = (0x8100, 0x88A8)
+_TPID_BYTES = (b"\x81\x00", b"\x88\xa8")
 
 
 class DropReason(StrEnum):
@@ -150,6 +151,16 @@ class Hop:
         """What a prediction and a sighting must share to be the same hop."""
         vids = tuple(t.vid for t in self.vlans)
         return (self.box, self.node, self.point.value, self.interface, vids, self.src, self.dst)
+
+
+def vids_of(raw: bytes) -> tuple[int, ...]:
+    """The VLAN IDs of a frame's tags, outermost first, without parsing the rest of it."""
+    vids: tuple[int, ...] = ()
+    at = 12
+    while raw[at : at + 2] in _TPID_BYTES:
+        vids += ((raw[at + 2] & 0xF) << 8 | raw[at + 3],)
+        at += 4
+    return vids
 
 
 def mac_bytes(text: str) -> bytes:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.client import LabClient, Place
+from lab.client import LabClient
 from lab.errors import CannotTell
-from lab.frame import Frame, Hop
-from lab.observe.pcapng import CaptureFile
+from lab.frame import Frame, Hop, Point
+from lab.observe.pcapng import CaptureFile, Packet
 from lab.observe.sightings import End, PointMap, Sighting
 from traffic.canary import MAGIC, find_canaries
 
@@ -44,9 +44,12 @@ class Campaign:
             if (node, label) in self.captured:
                 counts[node, needle] += times
         needles = [[node, needle.hex(), times] for (node, needle), times in counts.items()]
-        complete = bool(self.client.ask("capture_wait", number=self.number, needles=needles, seconds=seconds))
-        # What was not expected must have its time too, or a leak could be missed.
-        return bool(self.client.ask("capture_settle", number=self.number)) and complete
+        return bool(self.client.ask("capture_wait", number=self.number, needles=needles, seconds=seconds))
+
+    def settle(self) -> None:
+        """What was not expected must have its time too, or a leak could be missed. Raises CannotTell."""
+        if not self.client.ask("capture_settle", number=self.number):
+            raise CannotTell("frames were still coming when the capture was to end; is something else sending?")
 
     def stop(self) -> None:
         """Close the files. Raises CannotTell when frames were lost on the way into them."""
@@ -57,13 +60,20 @@ class Campaign:
 
     def sightings(self) -> Iterator[Sighting]:
         """Every canary in every file, in no order."""
-        labels = {node: {i.name: i.label for i in self.client.plan.node_named[node].interfaces} for node in self.files}
+        for end, packet in self._found():
+            for _, token, seq in find_canaries(packet.data):
+                yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
+
+    def packets(self) -> Iterator[tuple[End, bytes]]:
+        """The bytes of every frame with a canary, and where it was captured."""
+        return ((end, packet.data) for end, packet in self._found())
+
+    def _found(self) -> Iterator[tuple[End, Packet]]:
         for node, path in self.files.items():
+            ends = {i.name: (node, i.label) for i in self.client.plan.node_named[node].interfaces}
             with CaptureFile(path) as capture:
                 for packet in capture.find(MAGIC):
-                    for _, token, seq in find_canaries(packet.data):
-                        end = (node, labels[node][packet.interface])
-                        yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
+                    yield ends[packet.interface], packet
 
 
 @contextmanager
@@ -92,15 +102,18 @@ def _targets(client: LabClient, watched: Collection[str]) -> list[tuple[str, lis
     ]
 
 
-def end_of_hop(points: Mapping[tuple[str, str, str], End], hop: Hop) -> End:
-    """The captured end that a predicted hop speaks of."""
-    return points[hop.box, hop.node, hop.interface]
+HopPlace = tuple[str, str, str, bool]
+"""(box, node, interface, at the guest's own end): a vmknic and the switch's end of its cable are both called `vmk0`."""
+
+_GUEST_POINTS = frozenset({Point.VNIC_TX, Point.VNIC_RX, Point.VMK_TX, Point.VMK_RX, Point.NIC_TX, Point.NIC_RX})
 
 
-def ends_by_place(points: PointMap) -> dict[tuple[str, str, str], End]:
-    """(box, node, interface) of a hop -> the end where a capture sees it."""
-    return {(box, node, end[1]): end for end, (box, node, *_) in points.places.items()}
+def place_of_hop(hop: Hop) -> HopPlace:
+    return hop.box, hop.node, hop.interface, hop.point in _GUEST_POINTS
 
 
-def sender_end(place: Place) -> End:
-    return (place.node, place.interface)
+def ends_by_place(points: PointMap) -> dict[HopPlace, End]:
+    """Where a capture sees a hop."""
+    return {
+        (box, node, end[1], inward in _GUEST_POINTS): end for end, (box, node, _, inward, _) in points.places.items()
+    }

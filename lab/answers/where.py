@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.answers.campaign import Campaign, campaign, ends_by_place
+from lab.answers.campaign import Campaign, campaign, ends_by_place, place_of_hop
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
 from lab.frame import DropReason, Frame, Hop, Point
@@ -45,8 +45,9 @@ def where(client: LabClient, probe: Probe, directory: Path | None = None) -> Ans
         running.send([_job(probe)])
         places = ends_by_place(points)
         hops = [hop for p in predicted for hop in p.wire]
-        expected = Counter(places[hop.box, hop.node, hop.interface] for hop in hops)
+        expected = Counter(places[place_of_hop(hop)] for hop in hops)
         running.wait_for((end, probe.token, times) for end, times in expected.items())
+        running.settle()
         running.stop()
         by_seq = _by_seq(running, probe)
     _positive_control(by_seq, probe, predicted[0])
@@ -204,12 +205,12 @@ class _Reader:
                 port = next((p.label for p in bridge.ports if p.number == number), last.interface)
                 yield replace(last, point=Point.DROP, evidence="trace", time_ns=None, reason=reason, interface=port)
         elif last.direction == "out":
-            far = self.points.far[self.places[last.box, last.node, last.interface]]
+            far = self.points.far[self.places[place_of_hop(last)]]
             if far in self.captured:
                 yield replace(last, point=Point.DROP, reason=DropReason.LINK_DOWN, time_ns=None)
 
     def _keys(self, hops: Sequence[Hop]) -> Counter[tuple[object, ...]]:
-        return Counter(hop.key for hop in hops if self.places.get((hop.box, hop.node, hop.interface)) in self.captured)
+        return Counter(hop.key for hop in hops if self.places.get(place_of_hop(hop)) in self.captured)
 
     def _differences(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> Iterator[str]:
         for seq, (hops, prediction) in enumerate(zip(observed, predicted, strict=True)):

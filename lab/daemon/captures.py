@@ -117,6 +117,8 @@ class Captures:
         del self._running[number]
         said: dict[str, Any] = {}
         broken: list[str] = []
+        for capture in running.captures.values():
+            capture.ask_to_stop()
         for node, capture in running.captures.items():
             try:
                 stats = capture.stop()

@@ -94,10 +94,14 @@ class Capture:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def stop(self) -> CaptureStats:
-        """Raises CannotTell when dumpcap failed (a full disk, an interface that went away)."""
+    def ask_to_stop(self) -> None:
+        """dumpcap looks up every 250 ms: with several, ask all before waiting for one."""
         if self.alive():
             self.process.send_signal(signal.SIGINT)
+
+    def stop(self) -> CaptureStats:
+        """Raises CannotTell when dumpcap failed (a full disk, an interface that went away)."""
+        self.ask_to_stop()
         assert self.process.stderr is not None
         self._said += self.process.stderr.read()
         self.process.stderr.close()

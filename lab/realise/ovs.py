@@ -12,6 +12,7 @@ from typing import Any
 from lab.errors import MachineLacks, SystemRefused
 from lab.plan.types import Bridge, Row
 from lab.realise.run import forget, run, spawn, wait_until
+from lab.realise.sockets import deepen_packet_sockets
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
@@ -57,6 +58,8 @@ class OpenVSwitch:
         wait_until(self._listening, f"{self.directory}: ovsdb-server")
         self._daemon(["ovs-vswitchd", database, "--enable-dummy", f"--unixctl={self.directory}/vswitchd.ctl", *quiet])
         self._vsctl(_transaction(bridges, DATAPATH_TYPE[self.datapath]))
+        if self.datapath == "user":
+            deepen_packet_sockets(self._daemons[-1].pid)
         for bridge in bridges:
             self.apply(bridge, (), bridge.rows)
 
