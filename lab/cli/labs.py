@@ -115,7 +115,10 @@ def exec_in(lab: str | None, node: str, command: tuple[str, ...]) -> None:
     """Run a COMMAND in a NODE: a VM, `esx1-vmk`, a machine, a host or a pSwitch. Its exit code is the verb's."""
     from lab.client import find_lab
 
-    _become([*find_lab(lab).entry(node), *command])
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise UsageError("say which command: vlab exec NODE -- COMMAND")
+    _become([*find_lab(lab).entry(node), *words])
 
 
 @click.command()

@@ -17,9 +17,14 @@ def rows_of(ports: dict[int, PhysicalPort]) -> tuple[Row, ...]:
 
 
 def columns_of(port: PhysicalPort) -> tuple[tuple[str, str], ...]:
-    """The OVSDB Port columns that make it an access port or a trunk."""
+    """The OVSDB Port columns that make it an access port or a trunk.
+
+    An access port is a trunk of its one VLAN, untagged: Open vSwitch's own access mode sends no frame there that has
+    a second tag, which a real switch does, and then drops single-tagged ones with it (they share a datapath flow).
+    """
     if port.access is not None:
-        return (("vlan_mode", "access"), ("tag", str(port.access)))
+        vlan = str(port.access)
+        return (("vlan_mode", "native-untagged"), ("tag", vlan), ("trunks", vlan))
     listed = sorted({v for low, high in port.trunk for v in range(low, high + 1)})
     trunks = () if port.trunk == ALL_VLANS else (("trunks", f"[{','.join(map(str, listed))}]"),)
     if port.native is None:
