@@ -51,8 +51,10 @@ def where(client: LabClient, probe: Probe, directory: Path | None = None) -> Ans
         running.stop()
         by_seq = _by_seq(running, probe)
     _positive_control(by_seq, probe, predicted[0])
-    observed = [hops_of(points, by_seq.get(seq, ()), {probe.token: _origin(probe)}) for seq in range(probe.count)]
-    return _Reader(client, probe, points, running.captured).answer(observed, predicted)
+    reader = _Reader(client, probe, points, running.captured)
+    senders = {probe.token: _origin(probe)}
+    observed = [hops_of(points, by_seq.get(seq, ()), senders, reader.choose) for seq in range(probe.count)]
+    return reader.answer(observed, predicted)
 
 
 def _job(probe: Probe) -> dict[str, object]:
@@ -188,6 +190,14 @@ class _Reader:
             (text,) = self.client.ask("trace", box=hop.box, port=hop.interface, frames=[frame.to_bytes().hex()])
             self._traces[key] = read_trace(text, hop.vlans)
         return self._traces[key]
+
+    def choose(self, candidates: Sequence[Hop], out: Hop) -> int:
+        """The copy that the switch sends out there, by its own trace; the last one that came in where no trace says."""
+        name = self.client.plan.node_named[out.box].interface(out.interface).name
+        for index, hop in reversed(list(enumerate(candidates))):
+            if hop.point in _BOX_ENTRY and any(copy.interface == name for copy in self._trace(hop).outputs):
+                return index
+        return len(candidates) - 1
 
     def _inside(self, hop: Hop, following: Hop | None) -> Iterator[Hop]:
         trace = self._trace(hop)

@@ -47,7 +47,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 @click.command()
 @FILE
 def plan(file: Path) -> None:
-    """Print what would be built for a topology FILE: namespaces, cables, OpenFlow rows."""
+    """Print what would be built: namespaces, cables, OpenFlow rows."""
     from lab.plan import compile_plan
     from lab.plan.render import render
     from lab.state import initial_state

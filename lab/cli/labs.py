@@ -112,7 +112,10 @@ def status(lab: str | None, drops: bool, as_json: bool) -> None:
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_in(lab: str | None, node: str, command: tuple[str, ...]) -> None:
-    """Run a COMMAND in a NODE: a VM, `esx1-vmk`, a machine, a host or a pSwitch. Its exit code is the verb's."""
+    """Run a COMMAND in a NODE: `vlab exec web1 -- ip addr`.
+
+    A NODE is a VM, `esx1-vmk`, a machine, a host or a pSwitch. The command's exit code is the verb's.
+    """
     from lab.client import find_lab
 
     words = command[1:] if command[0] == "--" else command
@@ -147,7 +150,10 @@ def _become(argv: list[str]) -> None:
 @click.argument("port")
 @click.argument("state", type=click.Choice(["down", "up"]))
 def link(lab: str | None, port: str, state: str) -> None:
-    """Take the link at PORT (`esx1:vmnic0`, `tor1:esx1-vmnic0`) down or up; teaming answers."""
+    """Pull or plug the cable at a PORT; teaming answers.
+
+    A PORT is `esx1:vmnic0`, `tor1:esx1-vmnic0`, `esx1:web1.eth0`.
+    """
     from lab.client import find_lab, nearest
 
     client = find_lab(lab)
@@ -166,7 +172,10 @@ def link(lab: str | None, port: str, state: str) -> None:
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def sandbox(command: tuple[str, ...]) -> None:
-    """Run a COMMAND in an empty sandbox of its own: private network, mounts and processes, gone when it ends."""
+    """Run a COMMAND in an empty sandbox of its own.
+
+    Private network, mounts and processes, gone when it ends.
+    """
     argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if os.geteuid() != 0:
         argv += ["--user", "--map-root-user"]

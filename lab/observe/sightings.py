@@ -8,7 +8,7 @@ its switch's end in the captures: there the sender's own first sighting came in,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.frame import Frame, Hop, Point
@@ -86,10 +86,21 @@ def _place(
     return node.name, other.name, switch, Point.PORT_INPUT, outward
 
 
-def hops_of(points: PointMap, seen: Iterable[Sighting], senders: Mapping[bytes, End]) -> tuple[Hop, ...]:
+Choice = Callable[[Sequence[Hop], Hop], int]
+"""Which of several copies that came into a box (never fewer than two) is the one that went out at this hop."""
+
+
+def latest(candidates: Sequence[Hop], _out: Hop) -> int:
+    return len(candidates) - 1
+
+
+def hops_of(
+    points: PointMap, seen: Iterable[Sighting], senders: Mapping[bytes, End], choose: Choice = latest
+) -> tuple[Hop, ...]:
     """The sightings of one canary frame (one token and one number) as hops in time order, each with its parent.
 
-    `senders` gives the guest's end from which each token was sent.
+    `senders` gives the guest's end from which each token was sent; `choose` decides when a frame came into a box on
+    several ports.
     """
     ordered = sorted(seen, key=lambda s: s.time_ns)
     incoming = _directions(points, ordered, senders)
@@ -98,7 +109,7 @@ def hops_of(points: PointMap, seen: Iterable[Sighting], senders: Mapping[bytes, 
     hops: list[Hop] = []
     for sighting, inward in ranked:
         hop = points.hop(sighting.end, inward, sighting)
-        hops.append(replace(hop, parent=_parent(points, hops, sighting.end, inward)))
+        hops.append(replace(hop, parent=_parent(points, hops, sighting.end, hop, choose)))
     return tuple(hops)
 
 
@@ -121,19 +132,15 @@ def _directions(points: PointMap, seen: Sequence[Sighting], senders: Mapping[byt
     return incoming
 
 
-def _parent(points: PointMap, before: Sequence[Hop], end: End, incoming: bool) -> int | None:
-    """In: the same frame going out at the cable's other end. Out: the last time it came into this box."""
-    for index in range(len(before) - 1, -1, -1):
-        hop = before[index]
-        place = points.places[end]
-        if incoming:
-            other = points.places[points.far[end]]
-            if hop.direction == "out" and (hop.box, hop.node, hop.interface) == (
-                other[0],
-                other[1],
-                points.far[end][1],
-            ):
-                return index
-        elif hop.direction == "in" and hop.box == place[0] and hop.switch == place[2]:
-            return index
-    return None
+def _parent(points: PointMap, before: Sequence[Hop], end: End, hop: Hop, choose: Choice) -> int | None:
+    """In: the same frame going out at the cable's other end. Out: where it came into this box."""
+    if hop.direction == "in":
+        far = points.far[end]
+        box, node, *_ = points.places[far]
+        sender = (box, node, far[1])
+        sent = [i for i, h in enumerate(before) if h.direction == "out" and (h.box, h.node, h.interface) == sender]
+        return sent[-1] if sent else None
+    came = [i for i, h in enumerate(before) if h.direction == "in" and (h.box, h.switch) == (hop.box, hop.switch)]
+    if len(came) > 1:
+        return came[choose([before[i] for i in came], hop)]
+    return came[0] if came else None
