@@ -26,7 +26,7 @@ def _topology() -> Path:
 @click.command()
 @click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
 def demo(directory: Path | None) -> None:
-    """Two ESX hosts, two top-of-rack switches: where does a frame go, is every VLAN isolated, and the evidence."""
+    """The whole story: where a frame goes, who is isolated, the evidence."""
     from lab.answers.probes import probe
     from lab.answers.verify import verify
     from lab.answers.where import where

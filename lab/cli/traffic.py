@@ -97,7 +97,7 @@ def _own_number() -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: float | None, pcap: Path | None,
          hex_file: Path | None, as_json: bool, **look: Any) -> None:  # fmt: skip
-    """Send frames from a VM, a vmknic or a machine, at its own interface."""
+    """Send frames from a VM, a vmknic or a machine."""
     from lab.answers.probes import frames_to_send
     from lab.client import find_lab
 
@@ -136,8 +136,9 @@ def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: f
 def where(file: Path | None, lab: str | None, sender: str, receiver: str, count: int, rate: float,
           directory: Path | None,
           as_json: bool, **look: Any) -> None:  # fmt: skip
-    """Where does a frame go? Sends canaries, captures every wire, prints the trail hop by hop.
+    """Where does a frame go? Send canaries, print their trail.
 
+    Every wire is captured, so the trail is hop by hop, with who else saw the frame.
     With FILE a lab is built for the question and taken down after it. Exit 1: seen differs from predicted.
     """
     from lab.answers.probes import probe
@@ -163,7 +164,10 @@ def where(file: Path | None, lab: str | None, sender: str, receiver: str, count:
 @frame_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) -> None:
-    """Where would the first frame go? Nothing is started; the statement ids that decide each step are printed."""
+    """Where would a frame go? Nothing is started.
+
+    Every trail is printed, with the ids of the statements (docs/fidelity.md) that decide its steps.
+    """
     from lab.answers.probes import probe
     from lab.client import places_of, resolve
     from lab.frame import Frame
@@ -194,7 +198,9 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
 @click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def verify(file: Path | None, lab: str | None, directory: Path | None, as_json: bool) -> None:
-    """The isolation matrix: every vNIC to every other, compared with the prediction and with `expect:`.
+    """The isolation matrix: every vNIC to every other.
+
+    What is seen is compared with the prediction and with the file's `expect:`.
 
     Exit 1: something differs or an expectation is broken. Exit 6: the evidence is not good enough.
     """

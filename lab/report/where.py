@@ -126,7 +126,8 @@ def as_text(answer: Answer) -> str:
 def _lines(answer: Answer) -> Iterator[str]:
     frame = answer.frame
     tags = f", tagged {'/'.join(map(str, frame.vlans))}" if frame.vlans else ", untagged"
-    yield f"{answer.sender} -> {answer.receiver}: {answer.sent} canary frames of {answer.size} bytes{tags}"
+    frames = "1 canary frame" if answer.sent == 1 else f"{answer.sent} canary frames"
+    yield f"{answer.sender} -> {answer.receiver}: {frames} of {answer.size} bytes{tags}"
     yield f"  {frame.src} -> {frame.dst}"
     for trail in answer.trails[:1]:
         yield ""
@@ -160,7 +161,9 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
 def _end_text(hops: Sequence[Hop]) -> str:
     last = hops[-1]
     if last.reason:
-        return f"a copy was dropped in {last.box} {last.switch} at {last.interface}: {last.reason}"
+        came = next((hop.interface for hop in reversed(hops[:-1]) if hop.evidence == "wire"), last.interface)
+        how = "" if came == last.interface else f", come in on {came}"
+        return f"a copy was dropped in {last.box} {last.switch} at {last.interface}{how}: {last.reason}"
     return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point})"
 
 
