@@ -44,8 +44,7 @@ def mark_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-@pytest.mark.usefixtures("mark_session")
-def nothing_left() -> Iterator[None]:
+def nothing_left(mark_session: None) -> Iterator[None]:  # noqa: ARG001
     links, mounts, _ = traces()
     yield
     # Labs of the module end in fixtures that this one was set up before, so they are down by now.

@@ -1,0 +1,74 @@
+"""docs/statements.yaml is whole and true: no test is named that is not there, and docs/fidelity.md is made from it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.report.fidelity import FAMILIES, Statement, as_json, as_markdown, statements_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def statements() -> tuple[Statement, ...]:
+    return statements_of(yaml.safe_load((ROOT / "docs/statements.yaml").read_text()))
+
+
+def names_of_tests() -> Iterator[str]:
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield node.name
+
+
+def ids_in(name: str) -> set[str]:
+    """`test_fwd_5_...` -> FWD-5; `test_team_pid_2_...` -> TEAM-PID-2."""
+    words = name.removeprefix("test_")
+    return {
+        s.id
+        for s in statements()
+        if re.match(rf"(?:.*_)?{s.id.lower().replace('-', '_')}(?:_|$)", words)
+    }  # fmt: skip
+
+
+def test_ids_are_unique_and_of_known_families() -> None:
+    ids = [s.id for s in statements()]
+    assert len(ids) == len(set(ids)) == 289
+    assert {s.family for s in statements()} == set(FAMILIES)
+
+
+def test_every_test_that_a_statement_names_is_there() -> None:
+    there = set(names_of_tests())
+    assert not [(s.id, t) for s in statements() for t in s.tests if t not in there]
+
+
+def test_a_test_that_carries_an_id_is_named_by_its_statement() -> None:
+    named = {(s.id, test) for s in statements() for test in s.tests}
+    carried = {(found, name) for name in names_of_tests() for found in ids_in(name)}
+    assert not carried - named
+
+
+def test_the_page_is_generated() -> None:
+    assert (ROOT / "docs/fidelity.md").read_text() == as_markdown(statements())
+
+
+def test_the_counts_add_up() -> None:
+    counts = as_json(statements())
+    assert counts["shown"] + counts["planned"] + len(counts["not_emulated"]) == counts["statements"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"state": "done"}, {"state": "shown"}, {"tests": ["test_x"]}, {"state": "not emulated"}, {"tag": "X"}],
+    ids=str,
+)
+def test_a_statement_that_is_not_whole_is_refused(broken: dict[str, object]) -> None:
+    entry = {"id": "FWD-1", "tag": "S", "state": "planned", "meaning": "x"}
+    assert statements_of([entry])
+    with pytest.raises(ValueError, match="FWD-1"):
+        statements_of([{**entry, **broken}])
