@@ -18,5 +18,6 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from lab import running
 
-        return getattr(running, name)
+        globals()[name] = getattr(running, name)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

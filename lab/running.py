@@ -17,7 +17,7 @@ from lab.answers.verify import verify
 from lab.answers.where import where
 from lab.client import LabClient, Place
 from lab.frame import Frame, Tag
-from lab.launch import launched
+from lab.lifetime import launched
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.report.verify import Report
 from lab.report.where import Answer

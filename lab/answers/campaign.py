@@ -84,7 +84,7 @@ def campaign(client: LabClient, watched: Collection[str], directory: Path | None
     targets = _targets(client, watched)
     try:
         started = client.ask("capture_start", targets=targets, directory=str(place.resolve()))
-        ends = frozenset((node, label) for node, labels in targets for label in labels)
+        ends = frozenset((node, label) for node, label in started["captured"])
         files = {node: Path(path) for node, path in started["files"].items()}
         running = Campaign(client, started["id"], files, ends)
         yield running

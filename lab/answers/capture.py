@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.client import LabClient, nearest
 from lab.errors import CannotTell, SystemRefused, UsageError
@@ -50,11 +51,24 @@ def _ends(known: PointMap, point: str) -> list[End]:
     return found
 
 
+def _start(
+    client: LabClient, points: Sequence[str], targets: list[tuple[str, list[str]]], directory: str, count: int = 0
+) -> dict[str, Any]:
+    """Raises UsageError when a point that was asked for is on an interface that is switched off."""
+    started: dict[str, Any] = client.ask("capture_start", targets=targets, directory=directory, count=count)
+    heard = {(node, label) for node, label in started["captured"]}
+    deaf = [f"{node}:{label}" for node, labels in targets for label in labels if (node, label) not in heard]
+    if not heard or (points and deaf):
+        client.ask("capture_stop", number=started["id"])
+        raise UsageError(f"nothing can be captured at {', '.join(deaf)}: switched off")
+    return started
+
+
 @contextmanager
 def capturing(client: LabClient, points: Sequence[str], target: Path) -> Iterator[None]:
     """While the block runs; the file is whole afterwards. Raises CannotTell when frames were lost."""
     with tempfile.TemporaryDirectory(prefix="vlab-") as place:
-        started = client.ask("capture_start", targets=ends_of(client, points), directory=place)
+        started = _start(client, points, ends_of(client, points), place)
         try:
             yield
             client.ask("capture_settle", number=started["id"])
@@ -86,7 +100,7 @@ def capture_to(client: LabClient, points: Sequence[str], target: str, limits: Li
     with tempfile.TemporaryDirectory(prefix="vlab-") as text:
         place = Path(text)
         stream = _pipe(client, place, targets[0][0]) if target == "-" else None
-        started = client.ask("capture_start", targets=targets, directory=text, count=limits.count or 0)
+        started = _start(client, points, targets, text, limits.count or 0)
         ready()
         try:
             _until_done(client, started["id"], limits, stream)

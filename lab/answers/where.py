@@ -166,21 +166,24 @@ class _Reader:
         """From the sender to each end, with the points inside switches and the reason where a copy was dropped."""
         parents = {hop.parent for hop in hops}
         for index, hop in enumerate(hops):
-            if index in parents:
+            endings = list(self._endings(hop, index in parents))
+            if index in parents and not endings:
                 continue
             chain: list[int] = []
             at: int | None = index
             while at is not None:
                 chain.insert(0, at)
                 at = hops[at].parent
-            yield tuple(self._with_inner([hops[i] for i in chain], hop))
+            path = tuple(self._with_inner([hops[i] for i in chain]))
+            yield from ((*path, ending) for ending in endings)
+            if not endings:
+                yield path
 
-    def _with_inner(self, path: list[Hop], last: Hop) -> Iterator[Hop]:
+    def _with_inner(self, path: list[Hop]) -> Iterator[Hop]:
         for hop, following in zip(path, [*path[1:], None], strict=True):
             yield hop
             if hop.point in _VSWITCH_ENTRY:
                 yield from self._inside(hop, following)
-        yield from self._ending(last)
 
     def _trace(self, hop: Hop) -> Trace:
         """`ofproto/trace` of the frame's exact bytes as it came in at `hop`."""
@@ -207,14 +210,15 @@ class _Reader:
         if following is not None and VLAN_OUT in trace.tables:
             yield replace(inner, point=Point.PORT_OUTPUT, interface=following.interface, direction="out")
 
-    def _ending(self, last: Hop) -> Iterator[Hop]:
-        """A hop that says why the frame goes no further, when it should have."""
-        if last.point in _BOX_ENTRY:
+    def _endings(self, last: Hop, goes_on: bool) -> Iterator[Hop]:
+        """Hops that say why a copy goes no further. Where other copies went on, only a vSwitch's trace tells: what a
+        pSwitch would do now may differ from what it did before it had learned from this very frame."""
+        if last.point in (_VSWITCH_ENTRY if goes_on else _BOX_ENTRY):
             for reason, number in self._trace(last).drops:
                 bridge = self._bridge[last.box, last.interface]
                 port = next((p.label for p in bridge.ports if p.number == number), last.interface)
                 yield replace(last, point=Point.DROP, evidence="trace", time_ns=None, reason=reason, interface=port)
-        elif last.direction == "out":
+        elif last.direction == "out" and not goes_on:
             far = self.points.far[self.places[place_of_hop(last)]]
             if far in self.captured:
                 yield replace(last, point=Point.DROP, reason=DropReason.LINK_DOWN, time_ns=None)

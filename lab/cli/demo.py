@@ -30,7 +30,7 @@ def demo(directory: Path | None) -> None:
     from lab.answers.probes import probe
     from lab.answers.verify import verify
     from lab.answers.where import where
-    from lab.launch import launched
+    from lab.lifetime import launched
     from lab.report import verify as matrix
     from lab.report import where as trail
 

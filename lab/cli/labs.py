@@ -21,7 +21,7 @@ from lab.errors import MachineLacks, UsageError
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def up(file: Path, name: str | None, datapath: str, as_json: bool) -> None:
     """Build the lab of a topology FILE and leave it running."""
-    from lab.launch import bring_up
+    from lab.lifetime import bring_up
 
     with progress_bar() as progress:
         sandbox, client = bring_up(file, name, datapath, progress)

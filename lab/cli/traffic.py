@@ -58,7 +58,7 @@ def frame_options(command: Any) -> Any:
 def opened(file: Path | None, lab: str | None) -> Iterator[Any]:
     """The running lab, or one for FILE that is gone afterwards."""
     from lab.client import find_lab
-    from lab.launch import launched
+    from lab.lifetime import launched
 
     if file is not None and lab is not None:
         raise UsageError("FILE or --lab, not both")

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.errors import CannotTell, SystemRefused, UsageError
 from lab.observe.dumpcap import Capture, command_line
+from lab.realise import netlink
 from lab.realise.net import Network
 from lab.realise.run import forget, spawn
 
@@ -45,11 +46,15 @@ class Captures:
     def start(
         self, targets: Sequence[tuple[str, Sequence[str]]], directory: Path, snaplen: int, limit: int
     ) -> dict[str, Any]:
-        """All are capturing when this returns; if one cannot, none is left. Files are named after their nodes."""
+        """All are capturing when this returns; if one cannot, none is left. Files are named after their nodes.
+
+        Interfaces that are switched off (a vNIC that is not connected, the far end of a pulled cable) are left out.
+        """
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SystemRefused(f"{directory}: {error.strerror}") from error
+        targets = [(node, able) for node, labels in targets if (able := self._switched_on(node, labels))]
         files = {node: directory / f"{self._network.plan.node_named[node].id}.pcapng" for node, _ in targets}
         running = _Running({}, files, {})
         try:
@@ -62,7 +67,12 @@ class Captures:
             raise
         number = next(self._numbers)
         self._running[number] = running
-        return {"id": number, "files": {node: str(path) for node, path in files.items()}}
+        heard = [[node, label] for node, labels in targets for label in labels]
+        return {"id": number, "files": {node: str(path) for node, path in files.items()}, "captured": heard}
+
+    def _switched_on(self, node: str, labels: Sequence[str]) -> list[str]:
+        on = netlink.switched_on(self._network.namespaces[node])
+        return [label for label in labels if self._network.interface_name(node, label) in on]
 
     def _start_one(self, node: str, labels: Sequence[str], path: Path, snaplen: int, limit: int) -> Capture:
         names = [self._network.interface_name(node, label) for label in labels]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lab.frame import DropReason
 from lab.model import ALL_VLANS, PhysicalPort
 from lab.plan.types import Row
-from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, UNTAGGED, tag_matches
+from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, RESERVED, UNTAGGED, tag_matches
 
 
 def rows_of(ports: dict[int, PhysicalPort]) -> tuple[Row, ...]:
@@ -42,6 +42,7 @@ def _ingress(number: int, port: PhysicalPort) -> Iterator[Row]:
     if port.access is not None:
         yield Row(0, 10, here, "drop", "access port", DropReason.PSWITCH_ACCESS_TAGGED, number)
         return
+    yield Row(0, 60, f"{here},{RESERVED}", "drop", "reserved VLAN 4095", DropReason.PSWITCH_VLAN, number)
     native = () if port.native is None else ((port.native, port.native),)
     for match in [ANY_TAG] if port.trunk == ALL_VLANS else sorted({*tag_matches((*port.trunk, *native))}):
         yield Row(0, 50, f"{here},{match}", "NORMAL", "VLAN-16")

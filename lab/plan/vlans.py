@@ -10,6 +10,7 @@ TAGGED = 0x1000
 UNTAGGED = "vlan_tci=0x0000/0x1fff"
 PRIORITY_TAGGED = "vlan_tci=0x1000/0x1fff"
 ANY_TAG = "vlan_tci=0x1000/0x1000"
+RESERVED = "vlan_tci=0x1fff/0x1fff"
 
 
 def blocks(low: int, high: int) -> Iterator[tuple[int, int]]:

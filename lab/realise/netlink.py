@@ -22,6 +22,7 @@ _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _RTMGRP_LINK = 1
 _FIRST_INDEX = 10
+_IFF_UP = 1
 _IFF_LOWER_UP = 0x10000
 
 
@@ -85,6 +86,12 @@ def without_carrier(namespace: int) -> frozenset[str]:
     """Names of the interfaces that are up but have no carrier, or are down."""
     with inside(namespace), IPRoute() as ip:
         return frozenset(link.get("ifname") for link in ip.get_links() if not link["flags"] & _IFF_LOWER_UP)
+
+
+def switched_on(namespace: int) -> frozenset[str]:
+    """Names of the interfaces that are up, with or without carrier: those that can be captured."""
+    with inside(namespace), IPRoute() as ip:
+        return frozenset(link.get("ifname") for link in ip.get_links() if link["flags"] & _IFF_UP)
 
 
 class LinkWatch:

@@ -15,6 +15,7 @@ from lab.realise.run import forget, run, spawn, wait_until
 from lab.realise.sockets import deepen_packet_sockets
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+RESERVED_VLAN = 4095
 DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
 _GLOBAL = ("other_config:vlan-limit=2", "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
 
@@ -153,6 +154,8 @@ def _transaction(bridges: Sequence[Bridge], datapath_type: str) -> Iterator[str]
         yield from (f"datapath_type={datapath_type}", "fail_mode=secure", *settings)
         yield from ("protocols=OpenFlow10,OpenFlow13,OpenFlow14", f"other_config:datapath-id={bridge.dpid}")
         yield "other_config:disable-in-band=true"
+        # Open vSwitch's own port of a bridge is no port of a switch: in a VLAN that nothing carries it takes no part.
+        yield from ("--", "set", "Port", bridge.name, f"tag={RESERVED_VLAN}")
         for port in bridge.ports:
             columns = [f"{key}={value}" for key, value in port.columns]
             yield from ("--", "add-port", bridge.name, port.interface, *columns)
