@@ -21,7 +21,7 @@ from lab.realise.run import forget, spawn
 Needle = tuple[str, bytes, int]
 """(node, bytes, how often they must be in its file)."""
 LOOK_SECONDS = 0.01
-QUIET_SECONDS = 0.6
+QUIET_SECONDS = 0.45
 """Longer than a frame can stay in dumpcap: its ring hands over every 250 ms, and what it gets it writes at once."""
 
 

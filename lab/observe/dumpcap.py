@@ -16,8 +16,8 @@ from typing import Any
 from lab.errors import CannotTell, SystemRefused
 
 READY = b"File:"
-RING_MIB = 4
-"""Ring buffer of each interface: enough for 20,000 short frames until dumpcap's thread gets to run."""
+RING_MIB = 2
+"""Ring buffer of each interface: enough for 10,000 short frames until dumpcap's thread gets to run."""
 QUEUE = 10_000_000
 """Packets between dumpcap's threads; its own default of 1,000 loses frames in any burst."""
 _SUMMARY = re.compile(r"Packets received/dropped on interface '(.*)': (\d+)/(\d+)")

@@ -65,7 +65,7 @@ class Box(_InNamespace, Switch):  # type: ignore[misc]
         self.ovs = OpenVSwitch(params["namespace"], params["directory"], params["datapath"])
 
     def start(self, _controllers: object) -> None:
-        self.ovs.start(self.params["template"], self.params["bridges"])
+        self.ovs.configure(self.params["bridges"])
 
     def stop(self, deleteIntfs: bool = False) -> None:
         self.ovs.stop()
@@ -101,17 +101,27 @@ class Network:
     def build(self) -> None:
         """Namespaces, cables, addresses, switches; raises on the first thing that the system refuses."""
         self._make_namespaces()
-        self._make_cables()
         template = make_template(self.directory)
         for node in self.plan.nodes:
-            self._add(node, template)
+            self._add(node)
+        boxes = list(self.mininet.switches)
+        with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
+            # Making cables is mostly waiting for the kernel; the switches' daemons start meanwhile.
+            launched = [pool.submit(box.ovs.launch, template) for box in boxes]
+            self._make_cables()
+            for done in launched:
+                done.result()
+            self._add_links()
+            for number, _ in enumerate(pool.map(lambda box: box.start([]), boxes), start=1):
+                self._progress("switches", number, len(boxes))
+
+    def _add_links(self) -> None:
         for cable in self.plan.cables:
             a, b = cable.a[0], cable.b[0]
             names = [self.plan.node_named[n].interface(i).name for n, i in (cable.a, cable.b)]
             self.mininet.addLink(
                 self.mininet[a], self.mininet[b], cls=Wire, intf=Port, intfName1=names[0], intfName2=names[1]
             )
-        self._start_boxes()
 
     def _make_namespaces(self) -> None:
         (self.directory / "netns").mkdir()
@@ -133,7 +143,7 @@ class Network:
             netlink.configure(self.namespaces[node.name], node.interfaces, not node.is_box)
         self._progress("namespaces and cables", 1, 1)
 
-    def _add(self, node: PlannedNode, template: Path) -> None:
+    def _add(self, node: PlannedNode) -> None:
         namespace = self.namespaces[node.name]
         if not node.is_box:
             self.mininet.addHost(node.name, cls=Guest, namespace=namespace, ip=None)
@@ -141,15 +151,9 @@ class Network:
         bridges = self.plan.bridges_of(node.name)
         self.mininet.addSwitch(
             node.name, cls=Box, namespace=namespace, directory=self.directory / "ovs" / node.id,
-            datapath=self.datapath, template=template, bridges=bridges,
+            datapath=self.datapath, bridges=bridges,
             dpid=bridges[0].dpid if bridges else "0" * 15 + "1",
         )  # fmt: skip
-
-    def _start_boxes(self) -> None:
-        boxes = list(self.mininet.switches)
-        with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-            for done, _ in enumerate(pool.map(lambda box: box.start([]), boxes), start=1):
-                self._progress("switches", done, len(boxes))
 
     def ovs(self, box: str) -> OpenVSwitch:
         """The Open vSwitch of a host or pSwitch."""

@@ -18,6 +18,8 @@ from lab.errors import SystemRefused
 from lab.plan.types import Interface
 from lab.realise.run import inside
 
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _RTMGRP_LINK = 1
@@ -51,20 +53,30 @@ def create_cables(pairs: Iterable[tuple[tuple[int, Interface], tuple[int, Interf
 
 def configure(namespace: int, interfaces: Sequence[Interface], guest: bool) -> None:
     """Addresses on, links up. A guest computes checksums itself: its frames must be right as bytes on the wire."""
-    with inside(namespace), IPRoute() as ip:
-        index = {link.get("ifname"): link["index"] for link in ip.get_links()}
-        ip.link("set", index=index["lo"], state="up")
+    with inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        if any(interface.addresses for interface in interfaces):
+            _add_addresses(interfaces)
+        # One ioctl each: a hundred nodes in netlink messages would take a fifth of a second longer.
+        for name in ("lo", *(interface.name for interface in interfaces if interface.up)):
+            _switch_on(handle, name)
+        if guest:
+            for interface in interfaces:
+                _checksum_in_software(handle, interface.name)
+
+
+def _add_addresses(interfaces: Sequence[Interface]) -> None:
+    with IPRoute() as ip:
         for interface in interfaces:
-            number = index[interface.name]
             for cidr in interface.addresses:
                 address, length = cidr.split("/")
-                ip.addr("add", index=number, address=address, prefixlen=int(length))
-            if interface.up:
-                ip.link("set", index=number, state="up")
-        if guest:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-                for interface in interfaces:
-                    _checksum_in_software(handle, interface.name)
+                index = socket.if_nametoindex(interface.name)
+                ip.addr("add", index=index, address=address, prefixlen=int(length))
+
+
+def _switch_on(handle: socket.socket, interface: str) -> None:
+    asked = struct.pack("16sH22x", interface.encode(), 0)
+    (flags,) = struct.unpack_from("H", fcntl.ioctl(handle, _SIOCGIFFLAGS, asked), 16)
+    fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH22x", interface.encode(), flags | _IFF_UP))
 
 
 def _checksum_in_software(handle: socket.socket, interface: str) -> None:

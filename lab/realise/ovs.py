@@ -45,8 +45,8 @@ class OpenVSwitch:
             "OVS_SYSCONFDIR": str(directory),
         }
 
-    def start(self, template: Path, bridges: Sequence[Bridge]) -> None:
-        """Daemons up, bridges and ports there, rows loaded; returns when the switch forwards."""
+    def launch(self, template: Path) -> None:
+        """Start the two daemons; the box's interfaces need not be there yet."""
         self.directory.mkdir(parents=True)
         shutil.copyfile(template, self.directory / "conf.db")
         quiet = ["-vconsole:off", "-vsyslog:off", "-vfile:info", f"--log-file={self.directory}/ovs.log"]
@@ -58,6 +58,9 @@ class OpenVSwitch:
         # Both clients wait a whole second before they try a socket again that was not there at first.
         wait_until(self._listening, f"{self.directory}: ovsdb-server")
         self._daemon(["ovs-vswitchd", database, "--enable-dummy", f"--unixctl={self.directory}/vswitchd.ctl", *quiet])
+
+    def configure(self, bridges: Sequence[Bridge]) -> None:
+        """Bridges and ports there, rows loaded; returns when the switch forwards."""
         self._vsctl(_transaction(bridges, DATAPATH_TYPE[self.datapath]))
         if self.datapath == "user":
             deepen_packet_sockets(self._daemons[-1].pid)
