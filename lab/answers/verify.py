@@ -24,7 +24,7 @@ from lab.predict import Predictor
 from lab.report.verify import Difference, Report, Verdict
 from traffic.canary import canary_payload, find_canaries, new_token
 
-FRAMES_PER_SECOND = 8000.0
+FRAMES_PER_SECOND = 20000.0
 """All senders together: more than userspace switches set flows up for, on two cores, loses frames in their sockets."""
 SLICE = 512
 """Frames that are predicted while the slice before them is being sent."""

