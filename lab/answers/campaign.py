@@ -57,6 +57,10 @@ class Campaign:
         lost = {node: said["dropped"] for node, said in self.stats.items() if said["dropped"]}
         if lost:
             raise CannotTell(f"the capture lost frames: {', '.join(f'{n} at {node}' for node, n in lost.items())}")
+        crowded = {node: said["lost_in_switch"] for node, said in self.stats.items() if "lost_in_switch" in said}
+        if crowded:
+            places = ", ".join(f"{n} at {node}" for node, n in crowded.items())
+            raise CannotTell(f"this machine was too slow for the lab: frames lost on the way into switches: {places}")
 
     def sightings(self) -> Iterator[Sighting]:
         """Every canary in every file, in no order."""

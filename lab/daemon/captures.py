@@ -65,6 +65,7 @@ class Captures:
         except BaseException:
             self._end(running)
             raise
+        self._lost_in_switches()  # what was lost before is not this capture's
         number = next(self._numbers)
         self._running[number] = running
         heard = [[node, label] for node, labels in targets for label in labels]
@@ -138,7 +139,14 @@ class Captures:
             forget(capture.process)
         if broken:
             raise CannotTell("; ".join(broken))
+        for node, lost in self._lost_in_switches().items():
+            said.setdefault(node, {"received": 0, "dropped": 0})["lost_in_switch"] = lost
         return said
+
+    def _lost_in_switches(self) -> dict[str, int]:
+        """Box -> frames that its switch had no room for since this was last asked; boxes that lost none left out."""
+        boxes = [node.name for node in self._network.plan.nodes if node.is_box]
+        return {box: lost for box in boxes if (lost := self._network.ovs(box).frames_lost())}
 
 
 def _enough(running: _Running, needle: Needle) -> bool:

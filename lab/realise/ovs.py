@@ -12,7 +12,7 @@ from typing import Any
 from lab.errors import MachineLacks, SystemRefused
 from lab.plan.types import Bridge, Row
 from lab.realise.run import forget, run, spawn, wait_until
-from lab.realise.sockets import deepen_packet_sockets
+from lab.realise.sockets import deepen_packet_sockets, frames_lost
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
@@ -78,6 +78,11 @@ class OpenVSwitch:
         if self.dead():
             raise SystemRefused(f"ovsdb-server ended at once: {_last_line(self.directory / 'ovs.log')}")
         return (self.directory / "db.sock").exists()
+
+    def frames_lost(self) -> int:
+        """Frames that found no room on their way into the switch since this was last asked; 0 in the kernel datapath,
+        which has no such queue."""
+        return frames_lost(self._daemons[-1].pid) if self.datapath == "user" else 0
 
     def dead(self) -> str | None:
         """The name of a daemon that has ended, or None."""

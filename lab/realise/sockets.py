@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ RECEIVE_BUFFER = 16 * 1024 * 1024
 
 _PIDFD_GETFD = 438
 _SO_RCVBUFFORCE = 33
+_SOL_PACKET = 263
+_PACKET_STATISTICS = 6
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,6 +39,15 @@ def deepen_packet_sockets(pid: int, size: int = RECEIVE_BUFFER) -> int:
             handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
         reached.append(handle.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
     return min(reached, default=0)
+
+
+def frames_lost(pid: int) -> int:
+    """Frames that the packet sockets of process `pid` had no room for since this was last asked."""
+    lost = 0
+    for handle in _sockets(pid):
+        _, dropped = struct.unpack("II", handle.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        lost += dropped
+    return lost
 
 
 def _sockets(pid: int) -> Iterator[socket.socket]:
