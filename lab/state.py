@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -44,18 +44,23 @@ def with_links_down(topology: Topology, state: State, down: Iterable[PortKey]) -
     return replace(state, links_down=dead, uplink_of=MappingProxyType(assigned))
 
 
+def _rank(port: ClientPort, usable: Callable[[tuple[str, ...]], list[str]]) -> list[str]:
+    """The uplinks that a port may be on now: usable active ones, or else usable standby ones."""
+    return usable(port.active) or usable(port.standby)
+
+
 def _uplink(part: HostSwitch, port: ClientPort, dead: frozenset[PortKey], present: str | None) -> str | None:
-    """Originating virtual port ID: number mod active uplinks; its own uplink dead: the same over the usable ones."""
+    """Originating virtual port ID: number mod active uplinks; its own uplink dead: the same over the usable ones,
+    and no move while the one it is on stays good (TEAM-F-1, TEAM-F-2, TEAM-F-6)."""
 
     def usable(names: tuple[str, ...]) -> list[str]:
         return [u for u in names if (part.host, u) not in dead]
 
-    if present is not None and not port.failback and usable((present,)):
+    home = port.active[(port.number - 1) % len(port.active)] if port.active else None
+    if home is not None and usable((home,)) and (port.failback or present is None or not usable((present,))):
+        return home
+    if present is not None and usable((present,)) and (not port.failback or present in _rank(port, usable)):
         return present
-    if port.active:
-        home = port.active[(port.number - 1) % len(port.active)]
-        if usable((home,)):
-            return home
     for names in (usable(port.active), usable(port.standby)):
         if names:
             return names[(port.number - 1) % len(names)]

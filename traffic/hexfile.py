@@ -7,6 +7,8 @@ import re
 from lab.errors import UsageError
 
 _OFFSET = re.compile(r"([0-9a-fA-F]{4,8})(?:: ?|  )")
+_HEXDUMP_TEXT = re.compile(r"  \|.{1,16}\|$")
+_END = re.compile(r"[0-9a-fA-F]{4,8}")
 _IGNORED = str.maketrans("", "", " \t:-.")
 
 
@@ -20,7 +22,11 @@ def read_hex(text: str) -> list[bytes]:
     for number, line in enumerate(text.splitlines(), start=1):
         line = line.rstrip()
         found = _OFFSET.match(line)
-        if found:
+        if in_dump and _END.fullmatch(line) and int(line, 16) == len(frames[-1]):
+            in_dump = False  # hexdump closes with the offset behind the last byte
+        elif in_dump and line == "*":
+            raise UsageError(f"line {number}: `*` stands for repeated lines; write the dump with hexdump -v")
+        elif found:
             in_dump = _dump_line(frames, number, line, found, in_dump)
         elif digits := line.partition("#")[0].translate(_IGNORED):
             in_dump = False
@@ -36,7 +42,8 @@ def read_hex(text: str) -> list[bytes]:
 def _dump_line(frames: list[bytearray], number: int, line: str, found: re.Match[str], in_dump: bool) -> bool:
     offset = int(found.group(1), 16)
     rest = line[found.end() :].strip()
-    digits = rest.partition("|")[0] if "|" in rest else re.split(r" {2,}", rest)[0]
+    text = _HEXDUMP_TEXT.search(rest)
+    digits = rest[: text.start()] if text else re.split(r" {2,}", rest)[0]
     if offset == 0:
         frames.append(bytearray())
     elif not in_dump or offset != len(frames[-1]):

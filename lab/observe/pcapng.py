@@ -67,7 +67,7 @@ class CaptureFile:
             if kind == _SECTION:
                 section = _Section("<" if data[at + 8 : at + 12] == _LITTLE_MAGIC else ">")
                 (length,) = struct.unpack_from(section.order + "I", data, at + 4)
-            if length < 12 or length % 4:
+            if length < 12 or length % 4 or (at == 0 and kind != _SECTION):
                 raise CannotTell(f"{self.path} is no pcapng file (byte {at})")
             end = at + length
             if end > size:
@@ -75,7 +75,9 @@ class CaptureFile:
             if kind == _INTERFACE:
                 _describe(section, data[at:end])
             elif kind == _ENHANCED and (not needle or at <= hit < end):
-                yield self._packet(section, data[at:end])
+                packet = self._packet(section, data[at:end])
+                if needle in packet.data:  # not in a comment
+                    yield packet
             at = end
             if needle and 0 <= hit < at:
                 hit = data.find(needle, at)

@@ -7,6 +7,9 @@ import re
 
 INTERFACE_MAX = 15
 NODE_MAX = 60
+_TAKEN = frozenset(("all", "default", "lo", "ovs-system", "ovs-netdev"))
+"""Interface names that Linux or Open vSwitch keep for themselves."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -16,7 +19,7 @@ def _digest(text: str) -> str:
 
 def linux_name(label: str, longest: int = INTERFACE_MAX) -> str:
     """`label` itself where Linux takes it; else its readable start, `_`, and 6 digits of its hash."""
-    if len(label) <= longest and _PLAIN.fullmatch(label):
+    if len(label) <= longest and _PLAIN.fullmatch(label) and label not in _TAKEN:
         return label
     start = re.sub(r"[^A-Za-z0-9._-]", "", label.replace(" ", "-")).lstrip("._-") or "x"
     return f"{start[: longest - 7]}_{_digest(label)[:6]}"

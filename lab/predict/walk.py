@@ -102,9 +102,8 @@ class _Walk:
         point = Point.VMK_TX if nic.is_vmk else Point.VNIC_TX
         if not nic.connected or (part.host, port.name) in self.state.links_down:
             reason = DropReason.LINK_DOWN if nic.connected else DropReason.DISCONNECTED
-            self._hop(
-                part.host, nic.node, Point.DROP, nic.name, self.vlans, None, ("FWD-17",), direction="out", reason=reason
-            )
+            why = () if nic.connected else ("FWD-17",)
+            self._hop(part.host, nic.node, Point.DROP, nic.name, self.vlans, None, why, direction="out", reason=reason)
             return
         first = self._hop(part.host, nic.node, point, nic.name, self.vlans, None, direction="out")
         self._from_client(part, port, first)

@@ -774,3 +774,23 @@ def test_a_capture_that_dumpcap_wrote(tmp_path: Path) -> None:
     captured_on_lo(tmp_path / "lo.pcapng", FRAMES[0])
     (packet,) = packets(tmp_path / "lo.pcapng", NEEDLE)
     assert (packet.interface, packet.data) == ("lo", FRAMES[0])
+
+
+def test_what_does_not_begin_with_a_section_is_no_capture(tmp_path: Path) -> None:
+    (tmp_path / "no.pcapng").write_bytes(b"d" * 600)
+    with CaptureFile(tmp_path / "no.pcapng") as file, pytest.raises(CannotTell, match="no pcapng"):
+        list(file.find(b""))
+
+
+def test_a_needle_in_a_comment_is_not_in_the_frame(tmp_path: Path) -> None:
+    path = tmp_path / "comment.pcapng"
+    frame = bytes(60)
+    options = struct.pack("<HH8s", 1, 8, b"VLABCNRY") + bytes(4)
+    body = struct.pack("<5I", 0, 0, 0, len(frame), len(frame)) + frame + options
+    blocks = [(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), (1, struct.pack("<HHI", 1, 0, 0)), (6, body)]
+    path.write_bytes(
+        b"".join(struct.pack("<II", k, len(b) + 12) + b + struct.pack("<I", len(b) + 12) for k, b in blocks)
+    )
+    with CaptureFile(path) as file:
+        assert len(list(file.find(b""))) == 1
+        assert not list(file.find(b"VLABCNRY"))

@@ -601,3 +601,9 @@ def test_the_printed_plan_shows_every_row_cable_and_node_once() -> None:
     assert all(lines[f"{c.a[0]}:{c.a[1]} -- {c.b[0]}:{c.b[1]}"] == 1 for c in PLAN.cables)
     assert all(lines[f"{node.kind} {node.name}"] == 1 for node in PLAN.nodes)
     assert sum(n for line, n in lines.items() if " -> " in line) == sum(len(b.rows) for b in PLAN.bridges)
+
+
+@pytest.mark.parametrize("name", ["all", "default", "lo", "ovs-system", "ovs-netdev"])
+def test_names_that_the_system_keeps_for_itself_are_changed(name: str) -> None:
+    assert linux_name(name) != name
+    assert linux_name(name + "1") == name + "1"

@@ -176,3 +176,19 @@ def test_a_state_is_never_changed_in_place() -> None:
     assert dict(START.uplink_of) == before
     with pytest.raises(TypeError):
         START.uplink_of["esx1", "a1.eth0"] = None  # type: ignore[index]
+
+
+def test_team_f_6_a_port_stays_where_it_went_while_that_uplink_is_good() -> None:
+    uplinks = ", ".join(f"vmnic{n}" for n in range(4))
+    pnics = "\n".join(f"      vmnic{n}: {{switch: tor1}}" for n in range(4))
+    vms = "\n".join(f"  vm{n}: {{host: esx1, networks: [web]}}" for n in range(1, 6))
+    topology = read_topology(
+        f"name: four\nphysical_switches: {{tor1: {{}}}}\nhosts:\n  esx1:\n    uplinks:\n{pnics}\n"
+        f"    standard_switches: {{vSwitch0: {{uplinks: [{uplinks}], port_groups: {{web: {{vlan: 10}}}}}}}}\n"
+        f"vms:\n{vms}\n",
+        "four",
+    )
+    first = with_links_down(topology, initial_state(topology), [("esx1", "vmnic0")])
+    second = with_links_down(topology, first, [("esx1", "vmnic0"), ("esx1", "vmnic3")])
+    assert first.uplink_of["esx1", "vm5.eth0"] == second.uplink_of["esx1", "vm5.eth0"] != "vmnic0"
+    assert with_links_down(topology, second, []).uplink_of["esx1", "vm5.eth0"] == "vmnic0"

@@ -791,7 +791,7 @@ def test_a_file_may_have_4_mb_and_not_a_byte_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda path: path.parent.mkdir(exist_ok=True), "No such file"),
+        (lambda path: path.unlink(missing_ok=True), "No such file"),
         (lambda path: path.mkdir(), "no regular file"),
         (os.mkfifo, "no regular file"),
         (lambda path: path.symlink_to(path), "symbolic links"),

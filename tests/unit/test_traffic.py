@@ -36,6 +36,7 @@ from traffic.canary import (
     seq_offset,
 )
 from traffic.frames import FrameSpec, build, read_hex, read_pcap
+from traffic.hexfile import read_hex as read_hex_text
 from traffic.inject import Injector, Sent, open_injector
 
 A, B = "00:50:56:00:00:01", "00:50:56:00:00:02"
@@ -451,3 +452,21 @@ def test_a_closed_injector_sends_no_more() -> None:
         assert opened.send(FRAMES[0]).count == 1
     with pytest.raises(SystemRefused):
         opened.send(FRAMES[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0000  ff ff ff ff ff ff 00 50 56 00 00 01 88 b5 61 7c   .......V....a|\n0010  61 62 7c   ab|",
+        "00000000  ff ff ff ff ff ff 00 50  56 00 00 01 88 b5 61 7c  |.......PV.....a||\n"
+        "00000010  61 62 7c                                          |ab||\n00000013",
+    ],
+    ids=["tshark -x", "hexdump -C with its last line"],
+)
+def test_a_bar_in_the_text_column_is_no_data(text: str) -> None:
+    assert read_hex_text(text) == [bytes.fromhex("ffffffffffff00505600000188b5617c61627c")]
+
+
+def test_repeated_lines_left_out_of_a_dump_are_told() -> None:
+    with pytest.raises(UsageError, match=r"line 2: .* hexdump -v"):
+        read_hex_text(f"00000000  {'ff ' * 16}\n*\n00000030")
