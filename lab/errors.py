@@ -32,7 +32,8 @@ class Mistake:
         """`FILE:LINE:COLUMN: path: what (hint)`."""
         where = f"{self.path}: " if self.path else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{source}:{self.line}:{self.column}: {where}{self.what}{hint}"
+        text = f"{source}:{self.line}:{self.column}: {where}{self.what}{hint}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class TopologyError(LabError):

@@ -303,9 +303,8 @@ class Topology:
 
     def port_group(self, nic: Nic) -> PortGroup:
         """The port group that `nic` is connected to."""
-        if nic.switch in self.distributed_switches:
-            return self.distributed_switches[nic.switch].port_groups[nic.port_group]
-        return self.hosts[nic.host].standard_switches[nic.switch].port_groups[nic.port_group]
+        standard = self.hosts[nic.host].standard_switches.get(nic.switch)
+        return (standard or self.distributed_switches[nic.switch]).port_groups[nic.port_group]
 
     @cached_property
     def host_switches(self) -> Mapping[tuple[str, str], HostSwitch]:

@@ -14,8 +14,10 @@ _DURATION = {"ns": 10**-9, "us": 10**-6, "ms": 10**-3, "": 1.0, "s": 1.0, "min":
 
 def _split(text: str | int | float, units: dict[str, float] | dict[str, int], what: str) -> float:
     found = _NUMBER.fullmatch(str(text).strip())
-    unit = found.group(2).lower().removesuffix("/s") if found else ""
-    if found is None or unit not in units:
+    unit = found.group(2).lower() if found else ""
+    if units is _RATE:
+        unit = unit.removesuffix("/s")
+    if found is None or unit not in units or len(found.group(1)) > 30:
         known = ", ".join(u for u in units if u)
         raise ValueError(f"{str(text)!r} is not a {what} (a number and one of {known})")
     return float(found.group(1)) * units[unit]

@@ -97,6 +97,8 @@ def _mend() -> str:
         path = Path("/proc/sys") / name
         if path.exists() and path.read_text().strip() == bad:
             return f"as root: {mend}"
+    if os.geteuid() == 0:
+        return "this root may not make namespaces: a container's profile or a chroot forbids it"
     return "run as root, or allow unprivileged user namespaces (in a container: its seccomp profile forbids them)"
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lab.errors import Mistake, TopologyError, UsageError
 from lab.model import Topology
-from lab.topology.nodes import Document, YamlMistake, read_document
+from lab.topology.nodes import DEEPEST, Document, YamlMistake, read_document
 from lab.topology.resolve import resolve
 from lab.topology.schema import TopologySpec, json_schema
 from lab.topology.warnings import warnings
@@ -70,11 +70,12 @@ def _validated(document: Document) -> tuple[TopologySpec | None, list[Mistake]]:
     """What is left of the file without the entries that are wrong, so that the rest is checked too."""
     mistakes: list[Mistake] = []
     value = copy.deepcopy(document.value)
-    while True:
+    for _ in range(DEEPEST * 2):  # an entry goes with the one around it at worst, level by level
         try:
             return TopologySpec.model_validate(value), mistakes
         except ValidationError as error:
             mistakes = mistakes or list(mistakes_of(error, document))
             taken = [prune(value, found) for found in error.errors(include_url=False)]
             if not all(taken):
-                return None, mistakes
+                break
+    return None, mistakes

@@ -51,6 +51,8 @@ from lab.topology.schema import (
 from lab.topology.words import suggestion
 
 ONLY_SITE = "site"
+SUGGESTED = 100
+"""Mistakes with a hint about the nearest name: finding it costs time that a file full of mistakes does not deserve."""
 
 
 def resolve(spec: TopologySpec, document: Document, source: str) -> tuple[Topology, list[Mistake]]:
@@ -93,7 +95,8 @@ class _Resolver:
         names = list(known)
         if name in names:
             return True
-        self._wrong(path, f"no {what} {name!r}", suggestion(name, names))
+        hint = suggestion(name, names) if len(self.mistakes) < SUGGESTED else ""
+        self._wrong(path, f"no {what} {name!r}", hint)
         return False
 
     # -- the whole
@@ -401,7 +404,7 @@ class _Resolver:
             self._wrong((*path, "ip"), "the VM has an ip: of its own, which is this vNIC's", "leave one of them out")
         if group is None:
             return None
-        distributed = group.switch in self.spec.distributed_switches
+        distributed = group.switch not in self.spec.hosts[spec.host].standard_switches
         for key in ("blocked", "security"):
             if not distributed and getattr(network, key):
                 self._wrong(
@@ -465,9 +468,12 @@ class _Resolver:
         for index, spec in enumerate(self.spec.expect):
             path: Path = ("expect", index)
             line, _ = self.document.place(path)
-            if (spec.isolate is None) == (spec.reach is None):
+            raw = self.document.value["expect"][index]
+            if ("isolate" in raw) == ("reach" in raw):
                 self._wrong(path, "needs either isolate or reach", "{isolate: [web, db]} or {reach: [web1, web2]}")
                 continue
+            if spec.isolate is None and spec.reach is None:
+                continue  # told already
             kind, names = ("isolate", spec.isolate) if spec.isolate is not None else ("reach", spec.reach)
             for n, name in enumerate(names or ()):
                 self._expected((*path, kind, n), kind, name)
@@ -481,7 +487,8 @@ class _Resolver:
             if name not in known and not self._pruned_group(name):
                 self._wrong(path, f"no port group {name!r}", suggestion(name, sorted(k for k in known if "/" not in k)))
             return
-        vmks = [f"{host}.{vmk}" for host, spec in self.spec.hosts.items() for vmk in spec.vmkernel]
+        keys = self.document.key_places
+        vmks = [f"{k[1]}.{k[3]}" for k in keys if len(k) == 4 and (k[0], k[2]) == ("hosts", "vmkernel")]
         vnics = [f"{vm}.eth{n}" for vm, spec in self.spec.vms.items() for n in range(len(spec.networks))]
         places = [*self._declared("vms"), *self._declared("machines"), *vmks]
         if name not in vnics:

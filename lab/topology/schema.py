@@ -11,7 +11,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from lab.model import ALL_VLANS, VLAN_MAX, Ranges
 from lab.units import Rate
@@ -42,6 +51,14 @@ def _name(value: Any) -> Any:
         if value.startswith(".") or not _NAME.fullmatch(value):
             raise ValueError(f"{value!r} is no name: letters, digits, space and ._-()#+, not beginning with a dot")
     return value
+
+
+def _group_name(value: Any) -> Any:
+    if isinstance(value, str):
+        for part in value.split("/", 1):
+            _name(part)
+        return value
+    return _name(value)
 
 
 def _release(value: Any) -> Any:
@@ -148,6 +165,7 @@ def _later(*known: str) -> Any:
 
 _VLANS = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=NAME_MAX)]
+GroupName = Annotated[str, BeforeValidator(_group_name), Field(min_length=1, max_length=2 * NAME_MAX + 1)]
 Release = Annotated[str, BeforeValidator(_release), WithJsonSchema({"enum": [*RELEASES]})]
 RateValue = Annotated[Rate, PlainValidator(_rate), WithJsonSchema({"type": ["string", "number"], "examples": ["10G"]})]
 Trunk = Annotated[
@@ -187,6 +205,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     NOT_EMULATED: ClassVar[frozenset[str]] = frozenset()
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _written(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        if value is None and field is not None and field.default is None:
+            raise ValueError("nothing was written after the colon")
+        return value
+
 
 class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
@@ -210,7 +236,7 @@ class KnobsSpec(Section):
 
 
 class ClockSpec(Section):
-    speedup: Annotated[float, Field(ge=1, le=1000, strict=False)] = 1.0
+    speedup: Annotated[float, Field(ge=1, le=1000)] = 1.0
 
 
 class SiteSpec(Section):
@@ -292,7 +318,7 @@ class DistributedSwitchSpec(Section):
 
 class VmkSpec(Section):
     NOT_EMULATED = frozenset(("netstack", "gateway", "dhcp"))
-    port_group: Name
+    port_group: GroupName
     services: list[Service] = []
     ip: Address | None = None
     mac: Mac | None = None
@@ -308,7 +334,7 @@ class HostSpec(Section):
 
 class NetworkSpec(Section):
     NOT_EMULATED = frozenset(("shares", "limit", "reservation", "shaping", "vlan", "mac_learning"))
-    port_group: Name
+    port_group: GroupName
     mac: Mac | None = None
     ip: Address | None = None
     connected: bool = True
@@ -335,7 +361,7 @@ class MachineSpec(Section):
 
 
 class ExpectSpec(Section):
-    isolate: Annotated[list[Name], Field(min_length=2)] | None = None
+    isolate: Annotated[list[GroupName], Field(min_length=2)] | None = None
     reach: Annotated[list[Name], Field(min_length=2)] | None = None
 
 
@@ -344,7 +370,7 @@ class TopologySpec(Section):
     name: Name
     release: Release = "5.0"
     knobs: KnobsSpec = KnobsSpec()
-    speed_scale: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.01
+    speed_scale: Annotated[float, Field(gt=0, le=1)] = 0.01
     clock: ClockSpec = ClockSpec()
     sites: dict[Name, SiteSpec] = {}
     physical_switches: dict[Name, PhysicalSwitchSpec] = {}

@@ -29,8 +29,10 @@ _TYPES = {
 def mistakes_of(error: ValidationError, document: Document) -> Iterator[Mistake]:
     for found in error.errors(include_url=False):
         path = tuple(found["loc"])
-        at_key = path[-1:] == ("[key]",) or found["type"] == "extra_forbidden"
-        if path[-1:] == ("[key]",):
+        extra = found["type"] == "extra_forbidden"
+        of_key = path[-1:] == ("[key]",) and not extra
+        at_key = of_key or extra
+        if of_key:
             path = path[:-1]
         line, column = document.place(path, at_key)
         what, hint = _words(found, path)
@@ -125,20 +127,27 @@ def _container(kind: Any) -> Any:
 
 def prune(value: dict[str, Any], found: ErrorDetails) -> bool:
     """Take the entry that is wrong out of the document; False when there is nothing to take."""
-    path = [part for part in found["loc"] if part != "[key]"]
+    path = list(found["loc"])
+    if path[-1:] == ["[key]"] and found["type"] != "extra_forbidden":
+        path.pop()
     if found["type"] == "missing":
-        path = path[:-1]
-    while path and isinstance(path[-1], int):
         path.pop()
     if not path or path == ["name"]:
         value["name"] = "unnamed"
         return found["loc"] == ("name",)
+    entry: tuple[dict[str, Any], str] | None = None
     here: Any = value
-    for part in path[:-1]:
-        try:
-            here = here[part]
-        except (KeyError, IndexError, TypeError):
-            return True  # gone with an entry around it
-    if isinstance(here, dict):
-        here.pop(path[-1], None)
+    for part in path:
+        if isinstance(here, dict):
+            if part not in here:
+                return True  # gone with an entry around it
+            entry = (here, str(part))
+        elif not isinstance(here, list):
+            break  # a name that stands for a mapping
+        elif not isinstance(part, int) or part >= len(here):
+            return True
+        here = here[part]
+    if entry is None:
+        return False
+    entry[0].pop(entry[1], None)
     return True

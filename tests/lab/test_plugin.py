@@ -32,8 +32,9 @@ def on_the_page(topology: Path) -> str:
 def run_pytest(directory: Path, *words: str) -> tuple[int, dict[str, int], str]:
     """Exit code, how many tests had which outcome, and everything it said."""
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(directory), *words]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    done = subprocess.run([*argv, str(directory)], cwd=directory, env=env, capture_output=True, text=True, timeout=60)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    env, cwd = {**kept, "PYTHONPATH": str(ROOT)}, directory.parent
+    done = subprocess.run([*argv, str(directory)], cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
     summary = done.stdout.rstrip().splitlines()[-1]
     return done.returncode, {word: int(n) for n, word in re.findall(r"(\d+) ([a-z]+)", summary)}, done.stdout
 
