@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -71,13 +72,16 @@ class LabClient:
         self.directory = directory
         try:
             self.facts: dict[str, Any] = json.loads((directory / "lab.json").read_text())
-            self._socket = _connect(directory / "socket")
+            self._connect()
         except OSError as error:
             raise UsageError(f"lab {directory.name} is not up any more") from error
-        self._lines = self._socket.makefile("r", encoding="utf-8")
         self._asking = threading.Lock()
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         self.pid: int = struct.unpack("3i", credentials)[0]
+
+    def _connect(self) -> None:
+        self._socket = _connect(self.directory / "socket")
+        self._lines = self._socket.makefile("r", encoding="utf-8")
 
     @property
     def name(self) -> str:
@@ -101,6 +105,11 @@ class LabClient:
                 line = self._lines.readline()
             except OSError:
                 line = ""
+            except BaseException:  # Ctrl-C: the answer that is under way belongs to nobody, and must not meet the next
+                self.close()
+                with suppress(OSError):
+                    self._connect()
+                raise
         if not line:
             raise UsageError(f"lab {self.name} has ended")
         said = json.loads(line)

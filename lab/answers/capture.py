@@ -97,6 +97,8 @@ def capture_to(client: LabClient, points: Sequence[str], target: str, limits: Li
     if target == "-" and len(targets) > 1:
         names = ", ".join(node for node, _ in targets)
         raise UsageError(f"a stream comes from one node, these points are in {names}: name one, or write a file")
+    if target != "-":
+        _writable(Path(target))
     with tempfile.TemporaryDirectory(prefix="vlab-") as text:
         place = Path(text)
         stream = _pipe(client, place, targets[0][0]) if target == "-" else None
@@ -105,13 +107,24 @@ def capture_to(client: LabClient, points: Sequence[str], target: str, limits: Li
         try:
             _until_done(client, started["id"], limits, stream)
         finally:
-            stats = client.ask("capture_stop", number=started["id"])
-            if stream is not None:
-                _copy(stream)
-                os.close(stream)
-            else:
-                _deliver([Path(path) for path in started["files"].values()], Path(target))
+            # Whatever went wrong, what was captured up to then is handed over.
+            try:
+                stats = client.ask("capture_stop", number=started["id"])
+            finally:
+                if stream is not None:
+                    _copy(stream)
+                    os.close(stream)
+                else:
+                    _deliver([Path(path) for path in started["files"].values()], Path(target))
     return sum(said["dropped"] for said in stats.values())
+
+
+def _writable(target: Path) -> None:
+    """Told before the capture, not after it. Raises SystemRefused."""
+    try:
+        target.open("wb").close()
+    except OSError as error:
+        raise SystemRefused(f"{target}: {error.strerror}") from error
 
 
 def _pipe(client: LabClient, place: Path, node: str) -> int:

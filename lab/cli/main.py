@@ -83,6 +83,10 @@ def run(args: list[str] | None = None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except SystemExit as ended:
+        if (
+            type(sys.stdout).__name__ == "PacifyFlushWrapper"
+        ):  # click's way of saying that the reader of our output has gone
+            return BROKEN_PIPE
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except click.ClickException as error:
         error.show()

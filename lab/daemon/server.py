@@ -8,12 +8,13 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lab.agents.links import LinkAgent
 from lab.daemon.verbs import Verbs
-from lab.errors import LabBug, LabError, MachineLacks, UsageError
+from lab.errors import LabBug, LabError, MachineLacks, SystemRefused, UsageError
 from lab.plan import compile_plan
 from lab.realise.net import Network, Progress
 from lab.realise.run import mount, reap_orphans
@@ -38,9 +39,12 @@ class _Handler(socketserver.StreamRequestHandler):
                 said: dict[str, Any] = {"result": self.server.answer(json.loads(line))}
             except LabError as error:
                 said = {"error": type(error).__name__, "text": str(error)}
+            except OSError as error:
+                said = {"error": SystemRefused.__name__, "text": str(error)}
             except Exception as error:  # an answer goes out whatever went wrong; the trace goes to the log
                 said = {"error": LabBug.__name__, "text": f"{type(error).__name__}: {error}"}
-                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
+                with suppress(OSError):
+                    threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
             try:
                 self.wfile.write(json.dumps(said).encode() + b"\n")
             except BrokenPipeError:

@@ -61,6 +61,7 @@ class Capture:
         self._target = target
         self._argv = argv
         self._said = b""
+        self._asked = False
         self._process: subprocess.Popen[Any] | None = None
 
     @property
@@ -97,10 +98,15 @@ class Capture:
     def ask_to_stop(self) -> None:
         """dumpcap looks up every 250 ms: with several, ask all before waiting for one."""
         if self.alive():
+            self._asked = True
             self.process.send_signal(signal.SIGINT)
 
     def stop(self) -> CaptureStats:
-        """Raises CannotTell when dumpcap failed (a full disk, an interface that went away)."""
+        """Raises CannotTell when dumpcap failed (a full disk, an interface that went away) or had ended by itself
+        without having reached its limit of frames: what came afterwards is not in the file."""
+        limited = "-c" in self._argv
+        if not self.alive() and not self.process.returncode and not limited and not self._asked:
+            raise CannotTell("the capture was ended by somebody else: what came after that is not in it")
         self.ask_to_stop()
         assert self.process.stderr is not None
         self._said += self.process.stderr.read()
@@ -111,9 +117,11 @@ class Capture:
         found = _SUMMARY.findall(self._said.decode(errors="replace"))
         if not found:
             raise CannotTell(f"the capture did not say what it lost: dumpcap: {self._last_words()}")
-        return CaptureStats({n: int(got) for n, got, _ in found}, {n: int(lost) for n, _, lost in found})
+        # With a limit, dumpcap counts as dropped what came after it.
+        lost = {n: 0 if limited else int(dropped) for n, _, dropped in found}
+        return CaptureStats({n: int(got) for n, got, _ in found}, lost)
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._said.decode(errors="replace").splitlines() if line.strip()]
         told = [line for line in lines if not line.startswith(("Capturing on", "File:", "Packets"))]
-        return " ".join(told[-3:]) or f"exit status {self.process.poll()}"
+        return " ".join(told) or f"exit status {self.process.poll()}"

@@ -57,6 +57,9 @@ def directory_of(name: str) -> Path:
     return base_directory() / linux_name(name, NAME_MAX)
 
 
+LAST_WORDS_SECONDS = 5.0
+
+
 class Claim:
     """The right to a lab name: an exclusive lock in its state directory. Raises UsageError when the name is taken."""
 
@@ -112,13 +115,20 @@ class Sandbox:
         self.lifeline.close()
         self.claim.release(remove=False)
 
-    def end(self) -> None:
-        """Everything of the lab is gone when this returns."""
+    def cut(self) -> None:
+        """End the daemon and wait for unshare, which ends by itself once the kernel has ended every process in the
+        sandbox; killed, it would be gone before they are."""
         with suppress(OSError):
             self.lifeline.close()
-        with suppress(ProcessLookupError):
+        try:
+            self.process.wait(LAST_WORDS_SECONDS)
+        except subprocess.TimeoutExpired:
             self.process.kill()  # unshare --kill-child takes the daemon with it
-        self.process.wait()
+            self.process.wait()
+
+    def end(self) -> None:
+        """Everything of the lab is gone when this returns."""
+        self.cut()
         os.close(self.claim.fd)
         _remove_when_free(self.claim.directory)
 
@@ -148,10 +158,7 @@ def start(spec: dict[str, Any], progress: Progress) -> Sandbox:
 
 def _abandon(sandbox: Sandbox | None, claim: Claim) -> None:
     if sandbox is not None:
-        with suppress(OSError):
-            sandbox.lifeline.close()
-        sandbox.process.kill()
-        sandbox.process.wait()
+        sandbox.cut()
     claim.release(remove=True)
 
 
@@ -255,7 +262,10 @@ def living() -> list[Path]:
 
 
 def kill(directory: Path, pid: int) -> None:
-    """End a lab: one kill; returns when everything of it is gone."""
+    """End a lab: one kill; returns when everything of it is gone. Raises UsageError for a lab that was started
+    outside of the caller's PID namespace."""
+    if pid <= 1:
+        raise UsageError(f"lab {directory.name} was started outside of this sandbox; end it there")
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     _remove_when_free(directory)
