@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import click
 
-from lab.cli.output import progress_bar
+from lab.cli.output import progress_bar, unlike_any_other
 from lab.errors import UsageError
 
 TOPOLOGY = "where-is-my-data.yaml"
@@ -38,7 +37,7 @@ def demo(directory: Path | None) -> None:
     source = _topology()
     place = directory or Path(tempfile.mkdtemp(prefix="vlab-demo-"))
     place.mkdir(parents=True, exist_ok=True)
-    with progress_bar() as progress, launched(source, name=f"demo-{os.getpid()}", progress=progress) as client:
+    with progress_bar() as progress, launched(source, name=f"demo-{unlike_any_other()}", progress=progress) as client:
         up = time.monotonic() - started
         sender, receiver = (client.place(name) for name in QUESTION)
         answer = where(client, probe(sender, receiver, 3, 1000.0), place / "where")

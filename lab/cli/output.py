@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ def _complete_lab(_context: click.Context, _parameter: click.Parameter, start: s
 lab_option = click.option(
     "--lab", help="Which running lab; may be left out when one is up.", shell_complete=_complete_lab
 )
+
+
+def unlike_any_other() -> str:
+    """The end of a name for a lab that a verb makes for itself. Process numbers are not unique across sandboxes."""
+    return secrets.token_hex(3)
 
 
 def say_json(document: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lab.cli.output import lab_option, progress_bar, say_json
+from lab.cli.output import lab_option, progress_bar, say_json, unlike_any_other
 from lab.errors import CannotTell, UsageError
 
 DIFFERS = 1
@@ -69,15 +69,9 @@ def opened(file: Path | None, lab: str | None) -> Iterator[Any]:
         return
     with (
         progress_bar() as progress,
-        launched(file, name=f"{file.stem[:20]}-{_own_number()}", progress=progress) as client,
+        launched(file, name=f"{file.stem[:20]}-{unlike_any_other()}", progress=progress) as client,
     ):
         yield client
-
-
-def _own_number() -> int:
-    import os
-
-    return os.getpid()
 
 
 @click.command()

@@ -191,7 +191,7 @@ exit $code
 CAPTURE = """
 import subprocess, sys
 from lab.running import launch
-with launch({topology!r}) as lab:
+with launch({topology!r}, name={name!r}) as lab:
     argv = [sys.executable, "-m", "lab.cli", "capture", "--lab", lab.name, "esx1:vmnic0", "-w", {target!r}]
     with subprocess.Popen([*argv, "--count", "300"], stderr=subprocess.PIPE, text=True) as capture:
         capture.stderr.readline()
@@ -220,7 +220,11 @@ def frames_in(path: Path) -> int:
 @pytest.mark.parametrize(("size", "code"), [("128k", 5), ("4m", 0)], ids=["full", "room enough"])
 def test_a_capture_onto_a_full_disk_says_so_and_keeps_what_fitted(tmp_path: Path, size: str, code: int) -> None:
     script = tmp_path / "capture.py"
-    script.write_text(CAPTURE.format(topology=str(TOPOLOGY), target=str(tmp_path / "disk" / "x.pcapng")))
+    script.write_text(
+        CAPTURE.format(
+            topology=str(TOPOLOGY), name=f"capture-{os.getpid()}", target=str(tmp_path / "disk" / "x.pcapng")
+        )
+    )
     done, (file,) = on_a_disk_of(size, tmp_path, f"{sys.executable} {script}")
     assert done.returncode == code, done.stderr
     assert ("No space left on device" in done.stderr) is bool(code)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.answers.campaign import Campaign
 from lab.answers.verify import verify
 from lab.errors import CannotTell
 from lab.frame import DropReason
 from lab.plan.types import Bridge, Row
+from lab.realise.run import wait_until
 from lab.report.verify import Report
 from lab.running import RunningLab
 
@@ -159,3 +161,19 @@ def test_a_cable_that_is_pulled_is_where_the_frame_ends(vlab: RunningLab) -> Non
     finally:
         vlab.link("esx1:vmnic0", up=True)
     assert vlab.where("web1", "web2").disposition == "delivered"
+
+
+def test_a_capture_that_somebody_ended_politely_is_no_evidence_either(
+    vlab: RunningLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vlab.verify().ok
+    settle = Campaign.settle
+
+    def settle_and_end_one(running: Campaign) -> None:
+        settle(running)
+        os.kill(dumpcap_of(vlab, "tor1"), signal.SIGTERM)
+        wait_until(lambda: not vlab.client.ask("capture_alive", number=running.number), "the end of dumpcap")
+
+    monkeypatch.setattr(Campaign, "settle", settle_and_end_one)
+    with pytest.raises(CannotTell, match="ended by somebody else"):
+        vlab.verify()
