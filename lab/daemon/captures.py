@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
 import select
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -99,7 +99,7 @@ class Captures:
         running, deadline = self._named(number), time.monotonic() + seconds
         left = list(needles)
         while True:
-            left = [needle for needle in left if not _enough(running, needle)]
+            left = _still_missing(running, left)
             if not left:
                 return True
             if time.monotonic() > deadline or not all(c.alive() for c in running.captures.values()):
@@ -149,17 +149,29 @@ class Captures:
         return {box: lost for box in boxes if (lost := self._network.ovs(box).frames_lost())}
 
 
-def _enough(running: _Running, needle: Needle) -> bool:
-    """Count the needle in what its file has got since the last look."""
-    node, text, times = needle
-    path = running.files[node]
-    size = path.stat().st_size
-    at, found = running.offsets.get((node, text), (0, 0))
-    if size > at:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-            hit = data.find(text, at)
-            while hit >= 0:
-                found, at = found + 1, hit + len(text)
-                hit = data.find(text, at)
-        running.offsets[node, text] = (max(at, size - len(text) + 1), found)
-    return found >= times
+def _still_missing(running: _Running, needles: Sequence[Needle]) -> list[Needle]:
+    """Those that are not in their files often enough yet; only what the files have got since the last look is read.
+
+    Read, not mapped: a page of a file on a full disk that cannot be mapped would kill this process.
+    """
+    by_node: dict[str, list[Needle]] = defaultdict(list)
+    for needle in needles:
+        by_node[needle[0]].append(needle)
+    return [needle for node, own in by_node.items() for needle in _count(running, node, own)]
+
+
+def _count(running: _Running, node: str, needles: Sequence[Needle]) -> Iterator[Needle]:
+    seen = {text: running.offsets.get((node, text), (0, 0)) for _, text, _ in needles}
+    begin = min(at for at, _ in seen.values())
+    with running.files[node].open("rb") as file:
+        file.seek(begin)
+        data = file.read()
+    for _, text, times in needles:
+        at, found = seen[text]
+        hit = data.find(text, at - begin)
+        while hit >= 0:
+            found, at = found + 1, begin + hit + len(text)
+            hit = data.find(text, at - begin)
+        running.offsets[node, text] = (max(at, begin + len(data) - len(text) + 1, 0), found)
+        if found < times:
+            yield node, text, times
