@@ -146,20 +146,14 @@ def start(spec: dict[str, Any], progress: Progress) -> Sandbox:
         sandbox.lifeline.flush()
         with os.fdopen(status) as lines:
             _wait_ready(lines, claim, progress)
-    except BrokenPipeError:
-        _abandon(sandbox, claim)
-        raise MachineLacks(_why_no_sandbox(claim.directory)) from None
     except BaseException as error:
-        refusal = MachineLacks(_why_no_sandbox(claim.directory)) if isinstance(error, EOFError) else error
-        _abandon(sandbox, claim)
+        if sandbox is not None:
+            sandbox.cut()  # its last words are in the log only once it has ended
+        silent = isinstance(error, BrokenPipeError | EOFError)
+        refusal = MachineLacks(_why_no_sandbox(claim.directory)) if silent else error
+        claim.release(remove=True)
         raise refusal from None
     return sandbox
-
-
-def _abandon(sandbox: Sandbox | None, claim: Claim) -> None:
-    if sandbox is not None:
-        sandbox.cut()
-    claim.release(remove=True)
 
 
 def _spawn(claim: Claim, status: int) -> Sandbox:
