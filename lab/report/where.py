@@ -162,7 +162,7 @@ def _end_text(hops: Sequence[Hop]) -> str:
     last = hops[-1]
     if last.reason:
         came = next((hop.interface for hop in reversed(hops[:-1]) if hop.evidence == "wire"), last.interface)
-        how = "" if came == last.interface else f", come in on {came}"
+        how = "" if came == last.interface else f", having come in on {came}"
         return f"a copy was dropped in {last.box} {last.switch} at {last.interface}{how}: {last.reason}"
     return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point})"
 
