@@ -47,7 +47,7 @@ class DropReason(StrEnum):
 
 
 class Point(StrEnum):
-    """Capture points, in pktcap-uw's words where it has one (FIDELITY CAP)."""
+    """Capture points, in pktcap-uw's words where it has one (statements CAP)."""
 
     VNIC_TX = "VnicTx"
     VNIC_RX = "VnicRx"

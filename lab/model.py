@@ -52,7 +52,7 @@ class VlanPolicy:
 
 @dataclass(frozen=True)
 class Security:
-    """Layer-2 security policy; the defaults differ by release (FIDELITY section 4)."""
+    """Layer-2 security policy; the defaults differ by release (docs/topology-file.md)."""
 
     promiscuous: bool = False
     mac_changes: bool = True
@@ -268,7 +268,7 @@ class HostSwitch:
 
 @dataclass(frozen=True)
 class Knobs:
-    """FIDELITY section 0, as far as the lab implements them; the release sets the defaults."""
+    """Behaviour that releases or sources differ in (docs/knobs.md); the release sets the defaults."""
 
     block_guest_bpdu: bool = False
     reverse_path: bool = True

@@ -67,7 +67,7 @@ def since(release: str, first: str) -> bool:
 
 
 def default_security(release: str, distributed: bool) -> Security:
-    """FIDELITY section 4's table: vSS reject/accept/accept before 7.0, vDS the same before 5.1, else all reject."""
+    """A vSS has reject, accept, accept before 7.0, a vDS the same before 5.1; all reject from then on."""
     strict = since(release, "5.1" if distributed else "7.0")
     return Security(promiscuous=False, mac_changes=not strict, forged_transmits=not strict)
 
