@@ -8,6 +8,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
+BPDU_MACS = ("01:80:c2:00:00:00", "01:00:0c:cc:cc:cd")
+CDP_MAC = "01:00:0c:cc:cc:cc"
+LLDP_MAC = "01:80:c2:00:00:0e"
+ALL_SYSTEMS = "01:00:5e:00:00:01"
+"""The multicast group that every IPv4 guest asks its adapter for."""
 TPID_8021Q = 0x8100
 TPIDS = (0x8100, 0x88A8)
 _TPID_BYTES = (b"\x81\x00", b"\x88\xa8")
@@ -36,6 +41,7 @@ class DropReason(StrEnum):
     NO_RECEIVER = "No Receiver"
     MTU = "MTU Exceeded"
     MIRROR_DESTINATION = "Mirror Destination"
+    DISCOVERY = "Discovery Frame Not Forwarded"
     PSWITCH_VLAN = "PSwitch VLAN Not Allowed"
     PSWITCH_NO_NATIVE = "PSwitch Untagged Without Native VLAN"
     PSWITCH_ACCESS_TAGGED = "PSwitch Tagged Frame On Access Port"
@@ -43,6 +49,8 @@ class DropReason(StrEnum):
     PSWITCH_NO_RECEIVER = "PSwitch No Port In VLAN"
     PSWITCH_BPDU_GUARD = "PSwitch BPDU Guard"
     PSWITCH_PORT_SECURITY = "PSwitch Port Security"
+    PSWITCH_STP = "PSwitch Spanning Tree Discarding"
+    PSWITCH_DISCOVERY = "PSwitch Discovery Frame Consumed"
     LINK_DOWN = "Link Down"
 
 
@@ -126,7 +134,8 @@ class Hop(NamedTuple):
     interface or switch port it is, and the box itself at uplinks and between pSwitches; `interface` is the model's
     name where the hop was seen (`eth0` in web1, `web1.eth0` on its switch, `vmnic0`, `esx1-vmnic0`); `direction`
     is `in` or `out` as that interface's side sees it (VnicTx is `out`, PortInput `in`). A hop with a `reason` is
-    where the frame, or one copy, ended. `parent` is the index of the hop before it in the same sequence.
+    where the frame, or one copy, ended. `parent` is the index of the hop before it in the same sequence. A predicted
+    hop that is not `certain` may be seen or not (a sampled mirror copy).
 
     A named tuple, because a matrix makes a million of them and a frozen dataclass takes three times as long to make.
     """
@@ -147,6 +156,7 @@ class Hop(NamedTuple):
     parent: int | None = None
     medium: str = "vswitch"
     in_clear: bool = True
+    certain: bool = True
 
     @property
     def key(self) -> tuple[str, str, str, str, tuple[int, ...], str, str]:

@@ -20,31 +20,61 @@ def in_ranges(vid: int, ranges: Iterable[tuple[int, int]]) -> bool:
 
 
 class Tagging(StrEnum):
-    """Who tags (VLAN-1, VLAN-3, VLAN-8)."""
+    """Who tags (VLAN-1, VLAN-3, VLAN-8, PVL-6)."""
 
     EST = "EST"
     VST = "VST"
     VGT = "VGT"
+    PVLAN = "PVLAN"
+
+
+class PvlanKind(StrEnum):
+    """What a secondary VLAN of a private VLAN lets its ports do (PVL-1 to PVL-4)."""
+
+    PROMISCUOUS = "promiscuous"
+    ISOLATED = "isolated"
+    COMMUNITY = "community"
+
+
+@dataclass(frozen=True)
+class Pvlan:
+    """One entry of a distributed switch's private VLAN map. Promiscuous: `secondary` is `primary`."""
+
+    primary: int
+    secondary: int
+    kind: PvlanKind
+
+    def __str__(self) -> str:
+        return f"PVLAN {self.primary}/{self.secondary} {self.kind}"
+
+
+PvlanMap = Mapping[int, Pvlan]
+"""By secondary VLAN ID."""
+NO_PVLANS: PvlanMap = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class VlanPolicy:
     """`vlan` of a VST port group; `ranges` of a VGT one, where 0 stands for untagged frames.
 
-    4095 on a standard switch is VGT with ranges 0-4094.
+    4095 on a standard switch is VGT with ranges 0-4094. With PVLAN, `vlan` is the secondary ID, in which the port's
+    frames travel, and `pvlan` its entry of the map.
     """
 
     tagging: Tagging
     vlan: int = 0
     ranges: Ranges = ()
+    pvlan: Pvlan | None = None
 
     def carries(self, vid: int) -> bool:
-        """True when a port with this policy belongs to VLAN `vid` (0: untagged) inside the switch."""
+        """True when a port with this policy belongs to VLAN `vid` (0: untagged) inside the switch. Not for PVLAN."""
         if self.tagging is Tagging.VGT:
             return in_ranges(vid, self.ranges)
         return vid == self.vlan
 
     def __str__(self) -> str:
+        if self.pvlan is not None:
+            return str(self.pvlan)
         if self.tagging is Tagging.VGT:
             return "VGT " + ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in self.ranges)
         return f"{self.tagging} {self.vlan}"
@@ -70,12 +100,25 @@ class Teaming:
 
 
 @dataclass(frozen=True)
+class MacLearning:
+    """Source MACs learned per port (SEC-15 to SEC-17): at most `limit`; over it frames are dropped, or forwarded and
+    not learned (`allow`). `age`: seconds after which an entry that was not used is forgotten."""
+
+    limit: int = 4096
+    allow: bool = False
+    flooding: bool = True
+    age: int = 600
+
+
+@dataclass(frozen=True)
 class PortGroup:
     name: str
     switch: str
     vlan: VlanPolicy
     security: Security
     teaming: Teaming
+    mac_learning: MacLearning | None = None
+    netflow: bool = False
 
     @property
     def label(self) -> str:
@@ -117,6 +160,70 @@ class Pnic:
         return f"{self.host}-{self.name}"
 
 
+class MirrorKind(StrEnum):
+    """Types of a port mirroring session, by their names in the API."""
+
+    DV_PORT = "dvPortMirror"
+    REMOTE_SOURCE = "remoteMirrorSource"
+    REMOTE_DESTINATION = "remoteMirrorDest"
+    ENCAPSULATED = "encapsulatedRemoteMirrorSource"
+    MIXED = "mixedDestMirror"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A port mirroring session of a distributed switch (MIR-1 to MIR-8).
+
+    `transmitted` and `received` are labels of the vNICs and vmknics (`web1.eth0`, `esx1.vmk0`) whose sent and received
+    frames are copied; `source_vlans` those of remoteMirrorDest. Copies go to the ports `to_ports` (labels), the
+    uplinks `to_uplinks` (uplink1, ...) or the IP addresses `to_addresses`. `vlan` is the encapsulation VLAN;
+    `strip` takes the original tag off; `length` truncates (bytes); one of `sampling` frames is copied;
+    `normal_traffic`: destination ports send and receive their own traffic too. `encapsulation` is `gre`, `erspan2` or
+    `erspan3`, with `session_id` and `cos`.
+    """
+
+    name: str
+    switch: str
+    kind: MirrorKind
+    transmitted: tuple[str, ...] = ()
+    received: tuple[str, ...] = ()
+    source_vlans: tuple[int, ...] = ()
+    to_ports: tuple[str, ...] = ()
+    to_uplinks: tuple[str, ...] = ()
+    to_addresses: tuple[str, ...] = ()
+    vlan: int | None = None
+    strip: bool = False
+    length: int | None = None
+    sampling: int = 1
+    normal_traffic: bool = False
+    encapsulation: str = "gre"
+    session_id: int = 0
+    cos: int = 0
+
+
+@dataclass(frozen=True)
+class Netflow:
+    """Flow records to `collector` (address, UDP port), for port groups that have netflow on (MIR-10, MIR-11).
+    Timeouts in seconds; one of `sampling` frames is looked at (0: every one)."""
+
+    collector: str
+    port: int
+    active_timeout: int = 60
+    idle_timeout: int = 15
+    sampling: int = 4096
+    internal_only: bool = False
+    domain: int = 0
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """CDP or LLDP on a switch's uplinks (MIR-12): `protocol` cdp or lldp; `listens`, `advertises`."""
+
+    protocol: str = "cdp"
+    listens: bool = True
+    advertises: bool = False
+
+
 @dataclass(frozen=True)
 class StandardSwitch:
     name: str
@@ -124,6 +231,7 @@ class StandardSwitch:
     uplinks: tuple[str, ...]
     mtu: int
     port_groups: Mapping[str, PortGroup]
+    discovery: Discovery = Discovery()
 
 
 @dataclass(frozen=True)
@@ -134,6 +242,10 @@ class DistributedSwitch:
     uplinks: Mapping[str, tuple[str, ...]]
     mtu: int
     port_groups: Mapping[str, PortGroup]
+    pvlans: PvlanMap = field(default_factory=lambda: NO_PVLANS)
+    mirrors: tuple[Mirror, ...] = ()
+    netflow: Netflow | None = None
+    discovery: Discovery = Discovery()
 
 
 @dataclass(frozen=True)
@@ -202,9 +314,20 @@ class Machine:
 
 @dataclass(frozen=True)
 class PhysicalSwitch:
+    """`mac_table`: entries that its CAM holds; full, it learns nothing more and floods. `bpdu_guard` and
+    `port_security` (source MACs that a port may have) are for ports to hosts and machines, not for cables between
+    pSwitches. `pvlans`: the map that a PVLAN-aware switch knows. `stp`: rapid spanning tree. `cdp`, `lldp`: it speaks
+    that protocol."""
+
     name: str
     site: str
     mac_table: int = 8192
+    bpdu_guard: bool = False
+    port_security: int | None = None
+    stp: bool = False
+    pvlans: PvlanMap = field(default_factory=lambda: NO_PVLANS)
+    cdp: bool = False
+    lldp: bool = False
 
 
 @dataclass(frozen=True)
@@ -245,6 +368,8 @@ class ClientPort:
     active: tuple[str, ...]
     standby: tuple[str, ...]
     failback: bool
+    mac_learning: MacLearning | None = None
+    netflow: bool = False
 
     @property
     def name(self) -> str:
@@ -261,6 +386,8 @@ class HostSwitch:
     uplinks: tuple[str, ...]
     mtu: int
     ports: tuple[ClientPort, ...]
+    pvlans: PvlanMap = field(default_factory=lambda: NO_PVLANS)
+    mirrors: tuple[Mirror, ...] = ()
 
     def port_of(self, name: str) -> ClientPort:
         return next(p for p in self.ports if p.name == name)
@@ -274,6 +401,8 @@ class Knobs:
     reverse_path: bool = True
     est_guest_tag: str = "drop"
     prio_tag: str = "untag"
+    reverse_path_promisc: bool = False
+    forged_compare: str = "effective"
 
 
 @dataclass(frozen=True)
@@ -312,10 +441,15 @@ class Topology:
         parts: dict[tuple[str, str], HostSwitch] = {}
         for host in self.hosts.values():
             for vss in host.standard_switches.values():
-                parts[host.name, vss.name] = self._part(host.name, vss.name, False, vss.uplinks, vss.mtu)
+                ports = self._clients(host.name, vss.name, vss.uplinks, False)
+                parts[host.name, vss.name] = HostSwitch(host.name, vss.name, False, vss.uplinks, vss.mtu, ports)
             for dvs in self.distributed_switches.values():
                 if host.name in dvs.uplinks:
-                    parts[host.name, dvs.name] = self._part(host.name, dvs.name, True, dvs.uplinks[host.name], dvs.mtu)
+                    uplinks = dvs.uplinks[host.name]
+                    ports = self._clients(host.name, dvs.name, uplinks, True)
+                    parts[host.name, dvs.name] = HostSwitch(
+                        host.name, dvs.name, True, uplinks, dvs.mtu, ports, dvs.pvlans, dvs.mirrors
+                    )
         return MappingProxyType(parts)
 
     @cached_property
@@ -325,10 +459,9 @@ class Topology:
             placed.setdefault((nic.host, nic.switch), []).append(nic)
         return {key: tuple(nics) for key, nics in placed.items()}
 
-    def _part(self, host: str, name: str, distributed: bool, uplinks: tuple[str, ...], mtu: int) -> HostSwitch:
+    def _clients(self, host: str, name: str, uplinks: tuple[str, ...], distributed: bool) -> tuple[ClientPort, ...]:
         nics = self._nics_at.get((host, name), ())
-        ports = tuple(self._client(nic, n, distributed, uplinks) for n, nic in enumerate(nics, start=1))
-        return HostSwitch(host, name, distributed, uplinks, mtu, ports)
+        return tuple(self._client(nic, n, distributed, uplinks) for n, nic in enumerate(nics, start=1))
 
     def _client(self, nic: Nic, number: int, distributed: bool, uplinks: tuple[str, ...]) -> ClientPort:
         group = self.port_group(nic)
@@ -342,4 +475,6 @@ class Topology:
             active=tuple(pnic[u] for u in group.teaming.active if u in pnic),
             standby=tuple(pnic[u] for u in group.teaming.standby if u in pnic),
             failback=group.teaming.failback,
+            mac_learning=group.mac_learning,
+            netflow=group.netflow,
         )

@@ -6,26 +6,48 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from lab.frame import ALL_SYSTEMS
 from lab.model import ClientPort, HostSwitch, Topology
 
 PortKey = tuple[str, str]
 """(host or pSwitch, port name there): ("esx1", "web1.eth0"), ("esx1", "vmnic0"), ("tor1", "esx1-vmnic0")."""
 
 MacTable = Mapping[tuple[int, str], str]
-"""(VLAN, MAC) -> port name, as one pSwitch has learned it."""
+"""(VLAN, MAC) -> port name, as one switch has learned it. In a PVLAN-aware pSwitch the VLAN is the primary one."""
+
+FIRST_GROUPS = frozenset({ALL_SYSTEMS})
 
 
 @dataclass(frozen=True)
 class State:
     """`links_down`: box ports without carrier; `uplink_of`: client port -> pNIC it sends on (None: no usable one);
-    `mac_tables`: pSwitch -> what it has learned."""
+    `mac_tables`: pSwitch -> what it has learned; `learned`: (host, switch) -> what MAC learning there has.
+
+    What guests do: `macs`: client port -> the MAC that its guest has set, where that is not the configured one;
+    `promiscuous`: ports whose guest listens promiscuously; `groups`: port -> the multicast MACs that its guest asked
+    for (a port that is not there: FIRST_GROUPS); `all_groups`: ports whose guest asked for every multicast.
+    `discarding`: pSwitch ports that spanning tree keeps from forwarding.
+    """
 
     links_down: frozenset[PortKey] = frozenset()
     uplink_of: Mapping[PortKey, str | None] = field(default_factory=lambda: MappingProxyType({}))
     mac_tables: Mapping[str, MacTable] = field(default_factory=lambda: MappingProxyType({}))
+    learned: Mapping[tuple[str, str], MacTable] = field(default_factory=lambda: MappingProxyType({}))
+    macs: Mapping[PortKey, str] = field(default_factory=lambda: MappingProxyType({}))
+    promiscuous: frozenset[PortKey] = frozenset()
+    groups: Mapping[PortKey, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    all_groups: frozenset[PortKey] = frozenset()
+    discarding: frozenset[PortKey] = frozenset()
 
-    def with_mac_tables(self, tables: Mapping[str, MacTable]) -> State:
-        return replace(self, mac_tables=MappingProxyType(dict(tables)))
+    def with_mac_tables(
+        self, tables: Mapping[str, MacTable], learned: Mapping[tuple[str, str], MacTable] | None = None
+    ) -> State:
+        learned = self.learned if learned is None else learned
+        return replace(self, mac_tables=MappingProxyType(dict(tables)), learned=MappingProxyType(dict(learned)))
+
+    def groups_of(self, port: PortKey) -> frozenset[str]:
+        """Multicast MACs that the guest behind this client port asked for."""
+        return self.groups.get(port, FIRST_GROUPS)
 
 
 def initial_state(topology: Topology) -> State:
