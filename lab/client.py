@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from lab.errors import UsageError
@@ -22,7 +20,8 @@ from lab.plan import compile_plan
 from lab.plan.types import Plan
 from lab.realise import sandbox
 from lab.state import State, initial_state
-from lab.topology import read_topology
+from lab.state_json import from_json
+from lab.topology.edit import Edition, first_edition
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,10 @@ class LabClient:
         except OSError as error:
             raise UsageError(f"lab {directory.name} is not up any more") from error
         self._asking = threading.Lock()
+        self._reading = threading.Lock()
+        self._edition: Edition | None = None
+        self._version = 0
+        self._plan: tuple[Edition, Plan] | None = None
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         self.pid: int = struct.unpack("3i", credentials)[0]
 
@@ -87,14 +90,29 @@ class LabClient:
     def name(self) -> str:
         return str(self.facts["name"])
 
-    @cached_property
+    @property
     def topology(self) -> Topology:
-        return read_topology(self.facts["text"], self.facts["file"])
+        """As it is now, with every change that `set` has made."""
+        return self._present.topology
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
         """Nodes, cables and ports; rows are those of the initial state."""
-        return compile_plan(self.topology, initial_state(self.topology))
+        present = self._present
+        if self._plan is None or self._plan[0] is not present:
+            self._plan = present, compile_plan(present.topology, initial_state(present.topology))
+        return self._plan[1]
+
+    @property
+    def _present(self) -> Edition:
+        edits = self.ask("edits", after=self._version)
+        with self._reading:
+            if self._edition is None:
+                self._edition = first_edition(self.facts["text"], self.facts["file"])
+            if edits and edits[0][0] == self._version:
+                self._edition = self._edition.with_edits((tuple(path), value) for _, path, value in edits)
+                self._version += len(edits)
+            return self._edition
 
     def ask(self, verb: str, **words: Any) -> Any:
         """One question, one answer. Raises the daemon's own error, UsageError when the lab has ended."""
@@ -118,17 +136,15 @@ class LabClient:
         return said["result"]
 
     def state(self) -> State:
-        """The lab's State now: links, teaming, and what the pSwitches have learned."""
-        said = self.ask("state")
-        return State(
-            links_down=frozenset((box, port) for box, port in said["links_down"]),
-            uplink_of=MappingProxyType({(box, port): uplink for box, port, uplink in said["uplink_of"]}),
-            mac_tables=MappingProxyType(
-                {s: {(vlan, mac): port for vlan, mac, port in table} for s, table in said["mac_tables"].items()}
-            ),
-        )
+        """The lab's State now: links, teaming, what guests do, and what the switches have learned."""
+        return from_json(self.ask("state"))
 
-    @cached_property
+    def set(self, what: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Change policies of the running lab; see `lab.topology.edit`. Raises UsageError with every mistake."""
+        done: dict[str, Any] = self.ask("set", what=what, settings=settings)
+        return done
+
+    @property
     def places(self) -> Mapping[str, Place]:
         """Every interface that can send, by label, in file order: vNICs, vmknics, machines."""
         return places_of(self.topology)

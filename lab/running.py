@@ -21,6 +21,7 @@ from lab.lifetime import launched
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.report.verify import Report
 from lab.report.where import Answer
+from lab.topology.edit import settings_of
 
 _ALL = b""
 
@@ -134,6 +135,16 @@ class RunningLab:
     def verify(self, directory: Path | None = None) -> Report:
         """The isolation matrix and the file's `expect:`."""
         return verify(self.client, directory)
+
+    def set(self, what: str, *changes: str, **settings: Any) -> None:
+        """Change policies while the lab runs: `lab.set("port-group web", "security.promiscuous=accept", vlan=20)`.
+
+        `what` is `port-group`, `switch`, `vnic`, `vm`, `physical-switch`, `pnic` or `machine` with its name, or
+        `knobs`. A text is KEY=VALUE as on the command line, a keyword a value as it is; None takes a setting away. All
+        of them are one change: on return the switches have it, or, when something raises, nothing of it.
+        Raises UsageError with every mistake, SystemRefused.
+        """
+        self.client.set(what, {**settings_of(changes), **settings})
 
     def link(self, port: str, up: bool) -> None:
         """Plug or pull the cable at `esx1:vmnic0`; returns when teaming has answered."""

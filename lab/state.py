@@ -21,7 +21,8 @@ FIRST_GROUPS = frozenset({ALL_SYSTEMS})
 @dataclass(frozen=True)
 class State:
     """`links_down`: box ports without carrier; `uplink_of`: client port -> pNIC it sends on (None: no usable one);
-    `mac_tables`: pSwitch -> what it has learned; `learned`: (host, switch) -> what MAC learning there has.
+    `mac_tables`: pSwitch -> what it has learned; `secured`: pSwitch -> what port security has tied to its ports;
+    `learned`: (host, switch) -> what MAC learning there has.
 
     What guests do: `macs`: client port -> the MAC that its guest has set, where that is not the configured one;
     `promiscuous`: ports whose guest listens promiscuously; `groups`: port -> the multicast MACs that its guest asked
@@ -32,6 +33,7 @@ class State:
     links_down: frozenset[PortKey] = frozenset()
     uplink_of: Mapping[PortKey, str | None] = field(default_factory=lambda: MappingProxyType({}))
     mac_tables: Mapping[str, MacTable] = field(default_factory=lambda: MappingProxyType({}))
+    secured: Mapping[str, MacTable] = field(default_factory=lambda: MappingProxyType({}))
     learned: Mapping[tuple[str, str], MacTable] = field(default_factory=lambda: MappingProxyType({}))
     macs: Mapping[PortKey, str] = field(default_factory=lambda: MappingProxyType({}))
     promiscuous: frozenset[PortKey] = frozenset()
@@ -39,11 +41,18 @@ class State:
     all_groups: frozenset[PortKey] = frozenset()
     discarding: frozenset[PortKey] = frozenset()
 
-    def with_mac_tables(
-        self, tables: Mapping[str, MacTable], learned: Mapping[tuple[str, str], MacTable] | None = None
+    def with_tables(
+        self,
+        mac_tables: Mapping[str, MacTable],
+        learned: Mapping[tuple[str, str], MacTable],
+        secured: Mapping[str, MacTable],
     ) -> State:
-        learned = self.learned if learned is None else learned
-        return replace(self, mac_tables=MappingProxyType(dict(tables)), learned=MappingProxyType(dict(learned)))
+        return replace(
+            self,
+            mac_tables=MappingProxyType(dict(mac_tables)),
+            learned=MappingProxyType(dict(learned)),
+            secured=MappingProxyType(dict(secured)),
+        )
 
     def groups_of(self, port: PortKey) -> frozenset[str]:
         """Multicast MACs that the guest behind this client port asked for."""

@@ -1,74 +1,99 @@
-"""What a host does when a pNIC's link goes or comes back: ports move, rows follow (TEAM-F-1, TEAM-F-2, TEAM-F-6)."""
+"""What a host does when a pNIC's link goes or comes back: ports move, rows follow (TEAM-F-1, TEAM-F-2, TEAM-F-6), and
+the guests that moved are asked for their multicast groups again (FWD-20)."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable
 
+from lab.agents.events import Moment
+from lab.agents.igmp import QUERIES, general_query
+from lab.agents.present import Present
 from lab.errors import SystemRefused
-from lab.model import Topology
-from lab.plan import compile_plan
+from lab.model import ClientPort
+from lab.plan.names import box_mac
 from lab.realise import netlink
-from lab.realise.net import Network
-from lab.state import PortKey, State, with_links_down
+from lab.realise.linkwatch import LinkWatch
+from lab.realise.packet_out import packet_out
+from lab.state import PortKey, with_links_down
 
 
 class LinkAgent:
-    """Holds the lab's State and changes it as carriers change. All boxes are watched by one thread."""
+    """Looks after the carriers of all boxes. `look` is for whoever watches; it holds the lock of `present`."""
 
-    def __init__(self, topology: Topology, state: State, network: Network) -> None:
-        self.topology = topology
-        self.network = network
-        self.events: list[dict[str, object]] = []
-        self._state = state
-        self._changed = threading.Condition()
-        self._boxes = [node for node in network.plan.nodes if node.is_box]
-        self._watch = netlink.LinkWatch({box.name: network.namespaces[box.name] for box in self._boxes})
+    def __init__(self, present: Present, watch: LinkWatch) -> None:
+        self.present = present
+        self.network = present.network
+        self.err_disabled: dict[PortKey, str] = {}
+        self._watch = watch
+        self._boxes = [node.name for node in self.network.plan.nodes if node.is_box]
+        self._far = {cable.a: cable.b for cable in self.network.plan.cables}
+        self._far.update({cable.b: cable.a for cable in self.network.plan.cables})
         self._down: dict[str, frozenset[PortKey]] = {}
-        self._look(box.name for box in self._boxes)
+        present.follow(self._query_moved)
+        self.look(self._boxes)
 
-    @property
-    def state(self) -> State:
-        with self._changed:
-            return self._state
+    def look(self, nodes: Iterable[str]) -> None:
+        """At those of the nodes that are boxes, and act on what is different."""
+        named = set(nodes)
+        with self.present.lock:
+            for box in (box for box in self._boxes if box in named):
+                links = self._watch.links(box)
+                ports = ((i.label, links.get(i.name)) for i in self.network.plan.node_named[box].interfaces)
+                self._down[box] = frozenset((box, label) for label, link in ports if not (link and link.carrier))
+            down = frozenset[PortKey]().union(*self._down.values())
+            if down != self.present.state.links_down:
+                self.present.observe(lambda now: with_links_down(now.topology, now.state, down))
 
-    def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            changed = self._watch.wait(3600)
-            with self._changed:
-                self._look(changed)
-                self._changed.notify_all()
-
-    def _look(self, boxes: Iterable[str]) -> None:
-        for box in boxes:
-            labels = {i.name: i.label for i in self.network.plan.node_named[box].interfaces}
-            dark = netlink.without_carrier(self.network.namespaces[box])
-            self._down[box] = frozenset((box, labels[name]) for name in dark if name in labels)
-        down = frozenset[PortKey]().union(*self._down.values())
-        if down != self._state.links_down:
-            self._apply(with_links_down(self.topology, self._state, down))
-
-    def _apply(self, state: State) -> None:
-        before = self._state
-        for key in before.links_down ^ state.links_down:
-            self._event("link", port=f"{key[0]}:{key[1]}", up=key not in state.links_down)
-        for key, uplink in state.uplink_of.items():
-            if uplink != before.uplink_of.get(key):
-                self._event("failover", port=f"{key[0]}:{key[1]}", uplink=uplink, was=before.uplink_of.get(key))
-        self.network.replan(compile_plan(self.topology, state))
-        self._state = state
-
-    def _event(self, kind: str, **facts: object) -> None:
-        self.events.append({"time_ns": time.time_ns(), "event": kind, **facts})
+    def far_end(self, port: PortKey) -> PortKey | None:
+        """The other end of the cable in this port, or None."""
+        return self._far.get(port)
 
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:
-        """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right."""
-        node = self.network.plan.node_named[far[0]]
-        netlink.set_link(self.network.namespaces[far[0]], node.interface(far[1]).name, up)
-        with self._changed:
-            if not self._changed.wait_for(lambda: (near not in self._state.links_down) == up, seconds):
-                raise SystemRefused(f"{near[0]}:{near[1]} did not go {'up' if up else 'down'} within {seconds:g} s")
+        """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right.
+
+        A cable is plugged in at both ends: a port that was err-disabled is switched on again.
+        """
+        with self.present.lock:
+            for end in {far, near} & self.err_disabled.keys() if up else ():
+                del self.err_disabled[end]
+                self._switch(end, True)
+            self._switch(far, up)
+            self.look([near[0], far[0]])
+        if not self.present.wait_for(lambda state: (near not in state.links_down) == up, seconds):
+            raise SystemRefused(f"{near[0]}:{near[1]} did not go {'up' if up else 'down'} within {seconds:g} s")
+
+    def err_disable(self, box: str, port: str, why: str) -> None:
+        """Switch a port of a box off until somebody plugs its cable in again (`set_link`)."""
+        with self.present.lock:
+            if (box, port) in self.err_disabled:
+                return
+            self.err_disabled[box, port] = why
+            self._switch((box, port), False)
+            self.present.event("err-disabled", port=f"{box}:{port}", why=why)
+            self.look([box, self._far[box, port][0]])
+
+    def _switch(self, end: PortKey, up: bool) -> None:
+        netlink.set_link(self.network.namespaces[end[0]], self.network.interface_name(*end), up)
+
+    def _query_moved(self, before: Moment, after: Moment) -> None:
+        """To VMs whose port a change of links has moved to another uplink."""
+        if before.state.links_down == after.state.links_down or before.state.uplink_of == after.state.uplink_of:
+            return
+        for part in after.topology.host_switches.values():
+            moved = [p.name for p in part.ports if _hears(p) and _has_moved(before, after, (part.host, p.name))]
+            if moved:
+                self._query(part.host, part.name, moved)
+
+    def _query(self, host: str, switch: str, moved: list[str]) -> None:
+        bridge = self.network.bridge_with(host, moved[0])
+        numbers = [bridge.port(name).number for name in moved]
+        packet_out(self.network.ovs(host), bridge.name, general_query(box_mac(host, switch)), numbers * QUERIES)
+
+
+def _hears(port: ClientPort) -> bool:
+    return not port.nic.is_vmk and port.nic.connected and not port.nic.blocked
+
+
+def _has_moved(before: Moment, after: Moment, port: PortKey) -> bool:
+    uplink = after.state.uplink_of.get(port)
+    return uplink is not None and uplink != before.state.uplink_of.get(port)

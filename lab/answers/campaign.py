@@ -16,6 +16,8 @@ from lab.errors import CannotTell
 from lab.frame import Frame, Hop, Point
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.observe.sightings import End, PointMap, Sighting
+from lab.plan import mirroring
+from lab.plan.types import NodeKind
 from traffic.canary import MAGIC, find_canaries
 
 SETTLE_SECONDS = 3.0
@@ -85,7 +87,7 @@ def campaign(client: LabClient, watched: Collection[str], directory: Path | None
     """Capture every wire of every box, and the own interfaces of the nodes `watched`. Without `directory` the files
     are gone at the end."""
     place = directory or Path(tempfile.mkdtemp(prefix="vlab-"))
-    targets = _targets(client, watched)
+    targets = _targets(client, {*watched, *_mirroring(client)})
     try:
         started = client.ask("capture_start", targets=targets, directory=str(place.resolve()))
         ends = frozenset((node, label) for node, label in started["captured"])
@@ -95,6 +97,13 @@ def campaign(client: LabClient, watched: Collection[str], directory: Path | None
     finally:
         if not directory:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _mirroring(client: LabClient) -> Iterator[str]:
+    """Nodes whose actors send frames back into the switch: only both ends of a cable tell which way a frame went."""
+    ends = {end for cable in client.plan.cables for end in (cable.a, cable.b)}
+    kernels = {node.name for node in client.plan.nodes if node.kind is NodeKind.VMKERNEL}
+    return (node for node, label in ends if node in kernels and label.endswith(mirroring.PORT_SUFFIX))
 
 
 def _targets(client: LabClient, watched: Collection[str]) -> list[tuple[str, list[str]]]:

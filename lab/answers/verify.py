@@ -31,6 +31,7 @@ SLICE = 512
 MATRIX_ETHERTYPE = 0x88B5
 
 Key = tuple[End, tuple[int, ...]]
+_NONE: Counter[Key] = Counter()
 Progress = Callable[[str, int, int], None]
 
 
@@ -50,11 +51,12 @@ class Shot:
 
 @dataclass
 class Matrix:
-    """Everything of one run: shots by sender, what was foretold for each, and what was seen."""
+    """Everything of one run: shots by sender, what was foretold for each, what may be seen or not, what was seen."""
 
     tokens: dict[str, bytes] = field(default_factory=dict)
     shots: dict[str, list[Shot]] = field(default_factory=lambda: defaultdict(list))
     foretold: dict[tuple[str, int], Counter[Key]] = field(default_factory=dict)
+    possible: dict[tuple[str, int], Counter[Key]] = field(default_factory=dict)
     seen: dict[tuple[str, int], Counter[Key]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, shot: Shot) -> int:
@@ -158,10 +160,11 @@ class _Run:
             label = shot.sender.label
             seq, token = self.matrix.add(shot), self.matrix.tokens[label]
             frame = shot.frame(token, seq)
-            foretold = Counter(
-                key for hop in predictor.predict(label, frame).wire if (key := self._key(hop))[0] in captured
-            )
+            prediction = predictor.predict(label, frame)
+            foretold = Counter(key for hop in prediction.wire if (key := self._key(hop))[0] in captured)
             self.matrix.foretold[label, seq] = foretold
+            if prediction.possible:
+                self.matrix.possible[label, seq] = Counter(self._key(hop) for hop in prediction.possible)
             for (end, _), times in foretold.items():
                 self.expected[end, token] += times  # a file still holds what earlier rounds left in it
             frames[label].append(frame.to_bytes().hex())
@@ -216,8 +219,9 @@ class _Run:
             if seen == foretold:
                 continue
             shot = self.matrix.shots[label][seq]
+            possible = self.matrix.possible.get((label, seq), _NONE)
             for key in seen.keys() | foretold.keys():
-                if seen[key] != foretold[key]:
+                if not foretold[key] <= seen[key] <= foretold[key] + possible[key]:
                     end, vids = key
                     receiver = owner.get(end, "") if end in owner and owner[end] != label else ""
                     yield Difference(

@@ -10,11 +10,11 @@ from pathlib import Path
 from lab.answers.campaign import Campaign, campaign, ends_by_place, place_of_hop
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
-from lab.frame import DropReason, Frame, Hop, Point
+from lab.frame import BROADCAST, DropReason, Frame, Hop, Point
 from lab.observe.sightings import End, PointMap, Sighting, hops_of
 from lab.observe.trace import Trace, read_trace
+from lab.plan.tables import DISPATCH, VLAN_OUT
 from lab.plan.types import Bridge, NodeKind
-from lab.plan.vswitch import DISPATCH, VLAN_OUT
 from lab.predict import Prediction, Predictor
 from lab.report.where import Answer, Seen, Trail
 
@@ -77,9 +77,9 @@ def _predict(client: LabClient, probe: Probe) -> list[Prediction]:
     for _ in range(probe.count):
         prediction = predictor.predict(probe.sender.label, header)
         predictions.append(prediction)
-        if prediction.mac_tables is not state.mac_tables:
-            state = prediction.state_after(state)
-            predictor = predictor.with_state(state)
+        after = prediction.state_after(state)
+        if after is not state:
+            state, predictor = after, predictor.with_state(after)
     return predictions
 
 
@@ -126,7 +126,8 @@ class _Reader:
             for path in self._paths(hops):
                 signature = tuple((*hop.key, hop.reason) for hop in path)
                 trails[signature] += 1
-                shown.setdefault(signature, tuple(h._replace(statements=decided.get(h.key, ())) for h in path))
+                told = (h._replace(statements=decided.get(h.key) or h.statements) for h in path)
+                shown.setdefault(signature, tuple(told))
         ordered = sorted(trails, key=lambda s: (not self._reaches(shown[s]), -trails[s]))
         found = tuple(Trail(trails[signature], shown[signature]) for signature in ordered)
         return Answer(
@@ -214,10 +215,12 @@ class _Reader:
         """Hops that say why a copy goes no further. Where other copies went on, only a vSwitch's trace tells: what a
         pSwitch would do now may differ from what it did before it had learned from this very frame."""
         if last.point in (_VSWITCH_ENTRY if goes_on else _BOX_ENTRY):
-            for reason, number in self._trace(last).drops:
+            for drop in self._trace(last).drops:
                 bridge = self._bridge[last.box, last.interface]
-                port = next((p.label for p in bridge.ports if p.number == number), last.interface)
-                yield last._replace(point=Point.DROP, evidence="trace", time_ns=None, reason=reason, interface=port)
+                port = next((p.label for p in bridge.ports if p.number == drop.port), last.interface)
+                why = (drop.statement,) if drop.statement else ()
+                ending = last._replace(point=Point.DROP, evidence="trace", time_ns=None, interface=port)
+                yield ending._replace(reason=drop.reason, statements=why)
         elif last.direction == "out" and not goes_on:
             far = self.points.far[self.places[place_of_hop(last)]]
             if far in self.captured:
@@ -229,7 +232,7 @@ class _Reader:
     def _differences(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> Iterator[str]:
         for seq, (hops, prediction) in enumerate(zip(observed, predicted, strict=True)):
             seen, foretold = self._keys(hops), self._keys(prediction.wire)
-            for key, times in (seen - foretold).items():
+            for key, times in (seen - foretold - self._keys(prediction.possible)).items():
                 yield f"frame {seq}: seen {times} more than predicted at {_place_text(key)}"
             for key, times in (foretold - seen).items():
                 yield f"frame {seq}: predicted and not seen ({times}) at {_place_text(key)}"
@@ -254,17 +257,32 @@ class _Reader:
         on_path = {(h.box, h.node) for trail in trails[:1] for h in trail.hops}
         known: set[tuple[str, str]] = set()
         kinds = {node.name: node.kind for node in self.client.plan.nodes}
-        for hop in (h for trail in trails[1:] for h in trail.hops if h.evidence == "wire"):
-            if (hop.box, hop.node) in on_path or (hop.box, hop.node) in known:
-                continue
-            known.add((hop.box, hop.node))
-            own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
-            yield Seen(own, hop.box, hop.point, hop.interface, _why(hop, Frame.parse(self.probe.frame)))
+        for trail in trails[1:]:
+            for hop in (h for h in trail.hops if h.evidence == "wire"):
+                if (hop.box, hop.node) in on_path or (hop.box, hop.node) in known:
+                    continue
+                known.add((hop.box, hop.node))
+                own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
+                yield Seen(own, hop.box, hop.point, hop.interface, _why(trail, hop, Frame.parse(self.probe.frame)))
 
 
-def _why(hop: Hop, frame: Frame) -> str:
-    if frame.is_multicast:
+_COPIED_BY = {
+    "SEC-2": "promiscuous, which its policy accepts",
+    "MIR-1": "a mirroring session copies it there",
+    "SEC-16": "MAC learning floods unknown addresses",
+}
+
+
+def _why(trail: Trail, hop: Hop, frame: Frame) -> str:
+    """Of the first statement on the way to `hop` that says why there is a copy."""
+    before = trail.hops[: trail.hops.index(hop) + 1]
+    for statement in (s for h in before for s in h.statements):
+        if statement in _COPIED_BY:
+            return _COPIED_BY[statement]
+    if frame.dst == BROADCAST:
         return "broadcast to its VLAN"
+    if frame.is_multicast:
+        return "multicast in its VLAN"
     return "flooded: a pSwitch does not know the destination" if not hop.reason else str(hop.reason)
 
 

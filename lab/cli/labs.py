@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def list_labs(as_json: bool) -> None:
 @click.option("--drops", is_flag=True, help="What the switches dropped, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def status(lab: str | None, drops: bool, as_json: bool) -> None:
-    """Links, teaming and health of a running lab."""
+    """Links, teaming, guests and health of a running lab."""
     from lab.client import find_lab
 
     client = find_lab(lab)
@@ -98,13 +99,26 @@ def status(lab: str | None, drops: bool, as_json: bool) -> None:
     click.echo(
         f"{client.name}: {client.facts['hosts']} hosts, {client.facts['vms']} VMs, up since {client.facts['since']}"
     )
-    for box, daemon in said["ended"].items():
-        click.echo(f"  {box}: {daemon} HAS ENDED; this box forwards nothing")
-    click.echo("  links down: " + (", ".join(said["links_down"]) or "none"))
+    for line in _health(said):
+        click.echo(f"  {line}")
     table(("host", "port", "sends on"), [[h, p, u or "no usable uplink"] for h, p, u in said["uplink_of"]])
     if drops:
-        columns = ("box", "switch", "port", "reason", "frames")
-        table(columns, [[str(row[c]) for c in columns] for row in dropped] or [["nothing dropped", "", "", "", ""]])
+        columns = ("box", "switch", "port", "reason", "statement", "frames")
+        table(columns, [[str(row[c]) for c in columns] for row in dropped] or [["nothing dropped", *[""] * 5]])
+
+
+def _health(said: dict[str, Any]) -> Iterator[str]:
+    for box, daemon in said["ended"].items():
+        yield f"{box}: {daemon} HAS ENDED; this box forwards nothing"
+    yield "links down: " + (", ".join(said["links_down"]) or "none")
+    for port, why in said["err_disabled"].items():
+        yield f"err-disabled: {port} ({why}; vlab link {port} up)"
+    if said["discarding"]:
+        yield "spanning tree discards at: " + ", ".join(said["discarding"])
+    if said["promiscuous"]:
+        yield "promiscuous guests: " + ", ".join(said["promiscuous"])
+    if said["macs"]:
+        yield "guests with another MAC: " + ", ".join(f"{port} {mac}" for port, mac in said["macs"].items())
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socketserver
 import threading
 import time
@@ -12,16 +13,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab.agents.links import LinkAgent
+from lab.agents.policy import PolicyEditor
+from lab.agents.present import Present
+from lab.daemon.agents import Agents
 from lab.daemon.verbs import Verbs
 from lab.errors import LabBug, LabError, MachineLacks, SystemRefused, UsageError
 from lab.plan import compile_plan
 from lab.realise.net import Network, Progress
 from lab.realise.run import mount, reap_orphans
 from lab.state import initial_state
-from lab.topology import read_topology
+from lab.topology.edit import first_edition
 
 REAP_SECONDS = 1.0
+FILES_OF_A_NODE = 4
+"""Open at once: its namespace, its multicast filter, a socket to send from, one to swallow what it gets."""
+FILES_AT_LEAST = 1024
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -56,15 +62,19 @@ class Daemon:
 
     def __init__(self, spec: dict[str, Any], progress: Progress) -> None:
         directory = Path(spec["directory"])
-        self.topology = read_topology(spec["text"], spec["source"])
+        edition = first_edition(spec["text"], spec["source"])
+        self.topology = edition.topology
         state = initial_state(self.topology)
+        plan = compile_plan(self.topology, state)
+        _allow_open_files(FILES_OF_A_NODE * len(plan.nodes) + FILES_AT_LEAST)
         inner = directory / "run"
         inner.mkdir()
         mount("tmpfs", inner, "tmpfs")
-        self.network = Network(compile_plan(self.topology, state), inner, _datapath(spec["datapath"]), progress)
+        self.network = Network(plan, inner, _datapath(spec["datapath"]), progress)
         self.network.build()
-        self.links = LinkAgent(self.topology, state, self.network)
-        self.verbs = Verbs(self.topology, self.network, self.links)
+        self.present = Present(self.topology, state, self.network)
+        self.agents = Agents(self.present)
+        self.verbs = Verbs(self.present, self.agents, PolicyEditor(self.present, self.agents.watch, edition))
         self._server = _listen(directory / "socket")
         self._server.answer = self._answer
         self._describe(directory, spec)
@@ -85,7 +95,7 @@ class Daemon:
         partial.rename(directory / "lab.json")
 
     def serve(self) -> None:
-        self.links.start()
+        self.agents.start()
         threading.Thread(target=_reap, daemon=True).start()
         self._server.serve_forever()
 
@@ -94,6 +104,14 @@ class Daemon:
         if verb is None:
             raise UsageError("the lab's daemon does not know that verb (is it of another version?)")
         return verb(**request)
+
+
+def _allow_open_files(wanted: int) -> None:
+    """As many as this lab needs, as far as the system lets an ordinary process have them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listen(path: Path) -> _Server:

@@ -4,72 +4,87 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lab.agents.links import LinkAgent
+from lab.agents.policy import PolicyEditor
+from lab.agents.present import Present
+from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
+from lab.daemon.tables import with_real_tables
 from lab.errors import UsageError
-from lab.frame import DropReason
-from lab.model import Topology
 from lab.plan.types import Bridge, reason_of_cookie
-from lab.realise.net import Network
 from lab.realise.run import inside
+from lab.state import PortKey
+from lab.state_json import to_json
 from traffic.inject import Injector, open_injector
 
 
 class Verbs:
     """The running lab's answers. Names in requests are the model's."""
 
-    def __init__(self, topology: Topology, network: Network, links: LinkAgent) -> None:
-        self._topology = topology
-        self._network = network
-        self._links = links
-        self._captures = Captures(network)
+    def __init__(self, present: Present, agents: Agents, policy: PolicyEditor) -> None:
+        self._present = present
+        self._network = present.network
+        self._agents = agents
+        self._watch = agents.watch
+        self._policy = policy
+        self._captures = Captures(present.network)
         self._injectors: dict[tuple[str, str], Injector] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
-        self._far = {cable.a: cable.b for cable in network.plan.cables}
-        self._far.update({cable.b: cable.a for cable in network.plan.cables})
 
     def do_status(self) -> dict[str, Any]:
-        """Links, teaming and health now."""
-        state = self._links.state
+        """Links, teaming, guests and health now."""
+        self._watch.catch_up()
+        state = self._present.state
         ended = {box: self._network.ovs(box).dead() for box in self._boxes()}
         return {
-            "links_down": sorted(f"{box}:{port}" for box, port in state.links_down),
+            "links_down": _names(state.links_down),
+            "err_disabled": {f"{box}:{port}": why for (box, port), why in self._watch.links.err_disabled.items()},
+            "discarding": _names(state.discarding),
             "uplink_of": [[box, port, uplink] for (box, port), uplink in state.uplink_of.items()],
+            "macs": {f"{box}:{port}": mac for (box, port), mac in state.macs.items()},
+            "promiscuous": _names(state.promiscuous),
+            "copies_lost": self._agents.mirrors.lost(),
             "ended": {box: name for box, name in ended.items() if name},
             "captures": self._captures.running(),
         }
 
     def do_state(self) -> dict[str, Any]:
-        """The State as data, with what the pSwitches have really learned."""
-        state = self._links.state
-        tables = {s: self._mac_table(s) for s in self._topology.physical_switches}
-        return {
-            "links_down": [list(key) for key in sorted(state.links_down)],
-            "uplink_of": [[*key, uplink] for key, uplink in state.uplink_of.items()],
-            "mac_tables": tables,
-        }
+        """The State as data, with what the switches have really learned."""
+        self._watch.catch_up()
+        now = self._present.now
+        return to_json(with_real_tables(self._network, now.topology, now.state))
 
-    def _mac_table(self, switch: str) -> list[tuple[int, str, str]]:
-        bridge = self._network.plan.bridges_of(switch)[0]
-        labels = {port.number: port.label for port in bridge.ports}
-        learned = self._network.ovs(switch).mac_table(bridge.name)
-        return [(vlan, mac, labels[port]) for port, vlan, mac in learned if port in labels]
+    def do_set(self, what: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """Change policies: `port-group web`, {"security.promiscuous": "accept"}; None takes a setting away."""
+        done = self._policy.set(what, settings)
+        changes = [asdict(change) for change in done.changes]
+        return {"version": done.version, "changes": changes, "warnings": list(done.warnings)}
+
+    def do_edits(self, after: int = 0) -> list[tuple[int, Sequence[str | int], Any]]:
+        """What `set` has put into the topology's document, numbered, from edit number `after` on."""
+        return [(number, path, value) for number, (path, value) in enumerate(self._policy.edits(after), start=after)]
 
     def do_link(self, box: str, port: str, up: bool) -> dict[str, Any]:
         """Pull or plug the cable in this port: the far end goes down, so this end loses carrier."""
-        if (box, port) not in self._far:
+        far = self._watch.links.far_end((box, port))
+        if far is None:
             raise UsageError(f"no cable in {box}:{port}")
-        self._links.set_link(self._far[box, port], (box, port), up)
+        self._watch.links.set_link(far, (box, port), up)
         return self.do_status()
 
-    def do_events(self, after: int = 0) -> list[dict[str, object]]:
-        """What agents have done, from event number `after` on."""
-        return self._links.events[after:]
+    def do_events(self, after: int = 0, seconds: float = 0) -> list[dict[str, object]]:
+        """What hosts tell of, from event number `after` on; waits so long for the first."""
+        self._watch.catch_up()
+        return self._present.events(after, seconds)
+
+    def do_neighbors(self) -> list[dict[str, Any]]:
+        """Who hears whom by CDP or LLDP now."""
+        return self._agents.discovery.neighbors()
 
     def do_send(self, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Inject frames at guests' own interfaces, job after job.
@@ -120,10 +135,10 @@ class Verbs:
         labels = {port.number: port.label for port in bridge.ports}
         rows = []
         for cookie, frames in self._network.ovs(bridge.node).drop_counters(bridge.name).items():
-            named: tuple[DropReason, int] | None = reason_of_cookie(cookie)
+            named = reason_of_cookie(cookie)
             if named and frames:
-                place = {"box": bridge.node, "switch": bridge.label, "port": labels.get(named[1], "")}
-                rows.append({**place, "reason": named[0].value, "frames": frames})
+                place = {"box": bridge.node, "switch": bridge.label, "port": labels.get(named.port, "")}
+                rows.append({**place, "reason": named.reason.value, "statement": named.statement, "frames": frames})
         return rows
 
     def do_mutate(self, box: str, switch: str, change: str) -> None:
@@ -163,3 +178,7 @@ class Verbs:
 
     def _boxes(self) -> list[str]:
         return [node.name for node in self._network.plan.nodes if node.is_box]
+
+
+def _names(ports: Iterable[PortKey]) -> list[str]:
+    return sorted(f"{box}:{port}" for box, port in ports)

@@ -6,28 +6,32 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.frame import DropReason, Tag
-from lab.plan.types import reason_of_cookie
+from lab.frame import Tag
+from lab.plan.types import Dropped, reason_of_cookie
 
 _ROW = re.compile(r"^\s*(\d+)\. .*?priority (\d+)(?:, cookie (0x[0-9a-f]+))?")
 _VLAN = re.compile(r"(\w+)=(0x[0-9a-f]+|\d+)")
+_NO_PORT = frozenset(("", "drop", "ct_clear", "pop_eth"))
 
 
 @dataclass(frozen=True)
 class Output:
-    """A copy that leaves: Linux's name of the port, and the tag stack it bears there."""
+    """A copy that leaves: Linux's name of the port, and the tag stack it bears there. `length`: it is cut to so many
+    bytes."""
 
     interface: str
     vlans: tuple[Tag, ...]
+    length: int | None = None
 
 
 @dataclass(frozen=True)
 class Trace:
-    """`tables`: the tables whose rows were hit, in order, once for each hit. `drops`: (reason, OpenFlow port or 0)."""
+    """`tables`: the tables whose rows were hit, in order, once for each hit. `drops`: what the cookies of the drop
+    rows among them say."""
 
     tables: tuple[int, ...]
     outputs: tuple[Output, ...]
-    drops: tuple[tuple[DropReason, int], ...]
+    drops: tuple[Dropped, ...]
 
 
 def read_trace(text: str, vlans: tuple[Tag, ...]) -> Trace:
@@ -35,17 +39,11 @@ def read_trace(text: str, vlans: tuple[Tag, ...]) -> Trace:
     rows = [found for line in text.splitlines() if (found := _ROW.match(line))]
     named = [reason_of_cookie(int(row[3], 16)) for row in rows if row[3]]
     actions = text.rsplit("Datapath actions: ", 1)[-1].splitlines()[0]
-    outputs = tuple(_outputs(actions, list(vlans)))
-    drops = [drop for drop in named if drop] or list(_of_normal(text, outputs))
-    return Trace(tuple(int(row[1]) for row in rows), outputs, tuple(drops))
-
-
-def _of_normal(text: str, outputs: tuple[Output, ...]) -> Iterator[tuple[DropReason, int]]:
-    """The learning switch has no row for what it drops; its trace says why in words."""
-    if "input port, dropping" in text:
-        yield DropReason.PSWITCH_SAME_PORT, 0
-    elif "NORMAL" in text and not outputs:
-        yield DropReason.PSWITCH_NO_RECEIVER, 0
+    return Trace(
+        tables=tuple(int(row[1]) for row in rows),
+        outputs=tuple(_outputs(actions, list(vlans))),
+        drops=tuple(drop for drop in named if drop),
+    )
 
 
 def _split(actions: str) -> Iterator[str]:
@@ -60,17 +58,25 @@ def _split(actions: str) -> Iterator[str]:
 
 
 def _outputs(actions: str, tags: list[Tag]) -> Iterator[Output]:
+    """A port is a word without brackets. What changes no tags is passed over (`set(eth(...))`, `userspace(...)`)."""
+    length = None
     for action in _split(actions):
-        word, _, inner = action.partition("(")
+        word, bracket, inner = action.partition("(")
         if word == "push_vlan":
-            said = {key: int(value, 0) for key, value in _VLAN.findall(inner)}
-            tags.insert(0, Tag(said["vid"], said.get("pcp", 0), said.get("tpid", 0x8100)))
+            tags.insert(0, _tag(inner))
         elif word == "pop_vlan":
             del tags[:1]
         elif word == "set" and inner.startswith("vlan("):
-            said = {key: int(value, 0) for key, value in _VLAN.findall(inner)}
-            tags[:1] = [Tag(said["vid"], said.get("pcp", 0))]
+            tags[:1] = [_tag(inner)]
+        elif word == "trunc":  # of the next output only
+            length = int(inner.removesuffix(")"))
         elif word == "clone":
             yield from _outputs(inner.removesuffix(")"), list(tags))
-        elif word not in ("drop", "recirc", "set", "trunc", "userspace", ""):
-            yield Output(word, tuple(tags))
+        elif not bracket and word not in _NO_PORT:
+            yield Output(word, tuple(tags), length)
+            length = None
+
+
+def _tag(said: str) -> Tag:
+    fields = {key: int(value, 0) for key, value in _VLAN.findall(said)}
+    return Tag(fields["vid"], fields.get("pcp", 0), fields.get("tpid", 0x8100))

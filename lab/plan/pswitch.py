@@ -1,49 +1,342 @@
-"""A physical switch: Open vSwitch's learning `NORMAL` behind rows for the VLAN of what comes in."""
+"""A physical switch as OpenFlow rows (docs/switching.md).
+
+     0 PSwitchRcv -> 10 VLAN in (-> 15 private VLAN) (-> 20 port security -> 22 -> 23)
+    -> 30 source lookup -> 31 refreshing (-> 32 learning) -> 40 lookup -> 45 learned port, or 50 flood
+
+Inside, a frame has no outer tag: reg0 is its VLAN, reg1 its 802.1p priority, reg5 the port that its destination is
+learned on, reg6 the one that its source is (0: on none). The CAM is table 35, what port security has tied to ports
+table 21; `learn()` fills both. A PVLAN-aware switch learns in the primary VLAN, which is reg4 there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from lab.frame import DropReason
-from lab.model import ALL_VLANS, PhysicalPort
+from lab.frame import BPDU_MACS, CDP_MAC, LLDP_MAC, DropReason
+from lab.model import (
+    ALL_VLANS,
+    VLAN_MAX,
+    PhysicalPort,
+    PhysicalSwitch,
+    Pvlan,
+    PvlanKind,
+    PvlanMap,
+    Ranges,
+    Tagging,
+    Topology,
+    VlanPolicy,
+)
+from lab.plan.clients import accepted_vlans, domain
+from lab.plan.names import box_mac
+from lab.plan.tables import GROUP, KEEP_PRIORITY, POP_TAG, PUSH_TAG, drop
 from lab.plan.types import Row
-from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, RESERVED, UNTAGGED, tag_matches
+from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, RESERVED, UNTAGGED, register_matches, tag_matches
+from lab.state import State
+
+RECEIVE, VLAN_IN, PRIVATE, SECURITY, SECURED, OWNER, LIMIT = 0, 10, 15, 20, 21, 22, 23
+SOURCE, LEARN, NEW, PROBE, LEARNED, LOOKUP, KNOWN, FLOOD = 30, 31, 32, 33, 35, 40, 45, 50
+TABLE_NAMES = {
+    RECEIVE: "PSwitchRcv",
+    VLAN_IN: "VLAN in",
+    PRIVATE: "private VLAN",
+    SECURITY: "port security",
+    SECURED: "secured MACs",
+    OWNER: "port that has secured it",
+    LIMIT: "port security limit",
+    SOURCE: "source lookup",
+    LEARN: "refreshing",
+    NEW: "learning",
+    PROBE: "without room",
+    LEARNED: "learned MACs",
+    LOOKUP: "lookup",
+    KNOWN: "learned port",
+    FLOOD: "flood",
+}
+AGEING = 300
+"""Seconds until an entry of the CAM that no frame refreshed is forgotten."""
+
+_COOKIE_LEARNED = 0x1EA << 32
+_COOKIE_SECURED = 0x5EC << 32
+_Members = tuple[tuple[int, bool], ...]
+"""(OpenFlow port, leaves tagged)."""
+_GROUP_SOURCE = "dl_src=01:00:00:00:00:00/01:00:00:00:00:00"
+_DST, _SRC, _KEPT = "NXM_OF_ETH_DST[]", "NXM_OF_ETH_SRC[]", "OXM_OF_PKT_REG4[0..47]"
 
 
-def rows_of(ports: dict[int, PhysicalPort]) -> tuple[Row, ...]:
-    """`ports` by OpenFlow number."""
-    rows = [row for number, port in ports.items() for row in _ingress(number, port)]
+@dataclass(frozen=True)
+class _Port:
+    """`hears`: VLANs whose frames leave there; `live`: up and not discarding; `edge`: to a host or machine."""
+
+    number: int
+    config: PhysicalPort
+    hears: Ranges
+    own: Pvlan | None
+    edge: bool
+    live: bool
+    discarding: bool
+
+    @property
+    def here(self) -> str:
+        return f"in_port={self.number}"
+
+    def spans(self) -> Iterator[tuple[int, int, bool]]:
+        """(lowest VLAN, highest VLAN, leaves tagged) of all that it hears; none twice."""
+        native = self.config.native if self.config.access is None else None
+        if native is not None:
+            yield native, native, False
+        for low, high in self.hears:
+            if native is not None and low <= native <= high:
+                pieces = [(low, native - 1), (native + 1, high)]
+            else:
+                pieces = [(low, high)]
+            yield from ((a, b, self.config.access is None) for a, b in pieces if a <= b)
+
+
+def rows_of(
+    switch: PhysicalSwitch, ports: Mapping[int, tuple[str, PhysicalPort]], edges: frozenset[str], state: State
+) -> tuple[Row, ...]:
+    """`ports`: OpenFlow number -> (label, configuration); `edges`: labels of those to hosts and machines."""
+    all_ports = [_port(switch, number, *named, edges, state) for number, named in ports.items()]
+    rows = [row for port in all_ports for row in (*_receive(switch, port), *_vlan_in(switch, port))]
+    rows += _private(switch)
+    rows += _security(switch, all_ports)
+    rows += _learning(switch, all_ports)
+    rows += _lookup()
+    for port in all_ports:
+        if port.live:
+            rows += _known(port, switch.pvlans)
+    rows += _flood([port for port in all_ports if port.live])
     return tuple(sorted(rows, key=lambda r: (r.table, -r.priority, r.match)))
 
 
-def columns_of(port: PhysicalPort) -> tuple[tuple[str, str], ...]:
-    """The OVSDB Port columns that make it an access port or a trunk.
-
-    An access port is a trunk of its one VLAN, untagged: Open vSwitch's own access mode sends no frame there that has
-    a second tag, which a real switch does, and then drops single-tagged ones with it (they share a datapath flow).
-    """
-    if port.access is not None:
-        vlan = str(port.access)
-        return (("vlan_mode", "native-untagged"), ("tag", vlan), ("trunks", vlan))
-    listed = sorted({v for low, high in port.trunk for v in range(low, high + 1)})
-    trunks = () if port.trunk == ALL_VLANS else (("trunks", f"[{','.join(map(str, listed))}]"),)
-    if port.native is None:
-        return (("vlan_mode", "trunk"), *trunks)
-    return (("vlan_mode", "native-untagged"), ("tag", str(port.native)), *trunks)
+def edges_of(topology: Topology, switch: str) -> frozenset[str]:
+    """Labels of the pSwitch's ports to hosts and machines: not those to other pSwitches."""
+    pnics = (pnic for host in topology.hosts.values() for pnic in host.pnics.values())
+    machines = topology.machines.values()
+    return frozenset(
+        {p.far_port for p in pnics if p.switch == switch} | {m.name for m in machines if m.switch == switch}
+    )
 
 
-def _ingress(number: int, port: PhysicalPort) -> Iterator[Row]:
-    here = f"in_port={number}"
-    for match in (UNTAGGED, PRIORITY_TAGGED):
-        if port.untagged is None:
-            yield Row(0, 100, f"{here},{match}", "drop", "no native VLAN", DropReason.PSWITCH_NO_NATIVE, number)
-        else:
-            yield Row(0, 100, f"{here},{match}", "NORMAL", f"VLAN {port.untagged}")
-    if port.access is not None:
-        yield Row(0, 10, here, "drop", "access port", DropReason.PSWITCH_ACCESS_TAGGED, number)
+def columns_of(switch: PhysicalSwitch, number: int, edge: bool) -> tuple[tuple[str, str], ...]:
+    """The OVSDB Port columns of the port with this OpenFlow number. VLANs are the rows' work."""
+    if not switch.stp:
+        return ()
+    return (("other_config:rstp-port-num", str(number)), ("other_config:rstp-port-admin-edge", str(edge).lower()))
+
+
+def columns_of_bridge(switch: PhysicalSwitch) -> tuple[tuple[str, str], ...]:
+    """The OVSDB Bridge columns. The CAM has as many entries as its table holds rows: new ones are refused then, and
+    known ones still move. The address makes the same root of the spanning tree every time."""
+    room = (f"flow_tables:{LEARNED}", str(switch.mac_table))
+    if not switch.stp:
+        return (room, ("rstp_enable", "false"))
+    return (room, ("rstp_enable", "true"), ("other_config:rstp-address", f'"{box_mac(switch.name)}"'))
+
+
+def _port(
+    switch: PhysicalSwitch, number: int, label: str, config: PhysicalPort, edges: frozenset[str], state: State
+) -> _Port:
+    key = (switch.name, label)
+    own = switch.pvlans.get(config.access) if config.access is not None else None
+    discarding = key in state.discarding
+    return _Port(
+        number=number,
+        config=config,
+        hears=_heard(config, own, switch.pvlans),
+        own=own,
+        edge=label in edges,
+        live=key not in state.links_down and not discarding,
+        discarding=discarding,
+    )
+
+
+def _heard(config: PhysicalPort, own: Pvlan | None, pvlans: PvlanMap) -> Ranges:
+    if config.access is None:
+        return config.trunk
+    if own is None:
+        return ((config.access, config.access),)
+    return accepted_vlans(VlanPolicy(Tagging.PVLAN, own.secondary, pvlan=own), pvlans)
+
+
+# -- in
+
+
+def _receive(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
+    if port.discarding:
+        yield drop(RECEIVE, 400, port.here, DropReason.PSWITCH_STP, "TEAM-F-1", port.number)
         return
-    yield Row(0, 60, f"{here},{RESERVED}", "drop", "reserved VLAN 4095", DropReason.PSWITCH_VLAN, number)
-    native = () if port.native is None else ((port.native, port.native),)
-    for match in [ANY_TAG] if port.trunk == ALL_VLANS else sorted({*tag_matches((*port.trunk, *native))}):
-        yield Row(0, 50, f"{here},{match}", "NORMAL", "VLAN-16")
-    yield Row(0, 10, here, "drop", "VLAN-13", DropReason.PSWITCH_VLAN, number)
+    for mac in BPDU_MACS if switch.bpdu_guard and port.edge else ():
+        yield drop(RECEIVE, 300, f"{port.here},dl_dst={mac}", DropReason.PSWITCH_BPDU_GUARD, "ATK-8", port.number)
+    if switch.stp:  # its spanning tree takes them, whatever the rows say
+        yield drop(
+            RECEIVE, 250, f"{port.here},dl_dst={BPDU_MACS[0]}", DropReason.PSWITCH_DISCOVERY, "BPDU", port.number
+        )
+    for mac, spoken in ((CDP_MAC, switch.cdp), (LLDP_MAC, switch.lldp)):
+        if spoken:
+            yield drop(RECEIVE, 200, f"{port.here},dl_dst={mac}", DropReason.PSWITCH_DISCOVERY, "MIR-13", port.number)
+    yield Row(RECEIVE, 100, port.here, f"goto_table:{VLAN_IN}")
+
+
+def _vlan_in(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
+    here, number, config = port.here, port.number, port.config
+    onward = f"goto_table:{PRIVATE if switch.pvlans else SECURITY if switch.port_security else SOURCE}"
+    if config.untagged is None:
+        for match in (UNTAGGED, PRIORITY_TAGGED):
+            yield drop(VLAN_IN, 100, f"{here},{match}", DropReason.PSWITCH_NO_NATIVE, "VLAN-16", number)
+    else:
+        enter = f"set_field:{config.untagged:#x}->reg0,{onward}"
+        why = f"VLAN {config.untagged}"
+        yield Row(VLAN_IN, 100, f"{here},{UNTAGGED}", enter, why)
+        yield Row(VLAN_IN, 100, f"{here},{PRIORITY_TAGGED}", f"{KEEP_PRIORITY},pop_vlan,{enter}", why)
+    if config.access is not None:
+        yield drop(VLAN_IN, 10, here, DropReason.PSWITCH_ACCESS_TAGGED, "VLAN-16", number)
+        return
+    yield drop(VLAN_IN, 60, f"{here},{RESERVED}", DropReason.PSWITCH_VLAN, "VLAN-13", number)
+    native = () if config.native is None else ((config.native, config.native),)
+    for match in [ANY_TAG] if config.trunk == ALL_VLANS else sorted({*tag_matches((*config.trunk, *native))}):
+        yield Row(VLAN_IN, 50, f"{here},{match}", f"{POP_TAG},{onward}", "VLAN-16")
+    yield drop(VLAN_IN, 10, here, DropReason.PSWITCH_VLAN, "VLAN-13", number)
+
+
+def _private(switch: PhysicalSwitch) -> Iterator[Row]:
+    """The primary VLAN, in which a PVLAN-aware switch learns and looks up."""
+    onward = f"goto_table:{SECURITY if switch.port_security else SOURCE}"
+    for vlan, entry in switch.pvlans.items():
+        if vlan != entry.primary:
+            yield Row(PRIVATE, 50, f"reg0={vlan:#x}", f"set_field:{entry.primary:#x}->reg4,{onward}", str(entry))
+    if switch.pvlans:
+        yield Row(PRIVATE, 0, "", f"move:NXM_NX_REG0[]->NXM_NX_REG4[],{onward}")
+
+
+def _vlan_register(switch: PhysicalSwitch) -> str:
+    """Where the VLAN is in which the switch learns."""
+    return "NXM_NX_REG4[]" if switch.pvlans else "NXM_NX_REG0[]"
+
+
+def _security(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
+    if switch.port_security is None:
+        return
+    onward = f"goto_table:{SOURCE}"
+    yield Row(SECURITY, 100, _GROUP_SOURCE, onward, "no source of one adapter")
+    yield Row(SECURITY, 0, "", onward, "to another pSwitch")
+    for port in ports:
+        here, number = port.here, port.number
+        if not port.edge or port.discarding:
+            continue
+        learn = (
+            f"learn(table={SECURED},priority=50,cookie={_COOKIE_SECURED | number:#x},limit={switch.port_security},"
+            f"result_dst=NXM_NX_REG3[0],{_vlan_register(switch)},{_SRC},load:{number:#x}->NXM_NX_REG6[])"
+        )
+        yield Row(SECURITY, 50, here, f"resubmit(,{SECURED}),goto_table:{OWNER}")
+        yield Row(OWNER, 100, f"{here},reg6={number:#x}", onward, "its own MAC")
+        yield Row(OWNER, 50, f"{here},reg6=0", f"{learn},goto_table:{LIMIT}")
+        yield drop(OWNER, 10, here, DropReason.PSWITCH_PORT_SECURITY, "another port's MAC", number)
+        yield drop(LIMIT, 50, f"{here},reg3=0", DropReason.PSWITCH_PORT_SECURITY, "one MAC too many", number)
+        yield Row(LIMIT, 10, here, onward)
+
+
+def _learning(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
+    """The CAM is looked up by destination, so for the source's own entry the two change places for a moment.
+
+    Once the tables change, Open vSwitch goes through these rows again for each flow that it forwards by itself. There
+    is no frame then, but those of the last half second are still to be counted, and their `learn()` would undo a move.
+    So only a frame that is here now learns or moves a MAC: `learn()` into table 33, which has no room, fails for a
+    frame (reg7 is 0), and is taken for a success where there is none.
+    """
+    onward = f"goto_table:{LOOKUP}"
+    yield Row(SOURCE, 100, _GROUP_SOURCE, onward, "no source of one adapter")
+    swap = f"move:{_DST}->{_KEPT},move:{_SRC}->{_DST},resubmit(,{LEARNED}),move:{_KEPT}->{_DST}"
+    yield Row(SOURCE, 50, "", f"{swap},move:NXM_NX_REG5[]->NXM_NX_REG6[],set_field:0->reg5,goto_table:{LEARN}")
+    for port in ports:
+        match = f"{port.here},reg6={port.number:#x}"
+        yield Row(LEARN, 50, match, f"{_entry(switch, 'limit=1,')},{onward}", "refreshed; never made: there is one")
+    probe = f"learn(table={PROBE},priority=1,limit=1,result_dst=NXM_NX_REG7[0],{_SRC})"
+    yield Row(LEARN, 10, "", f"{probe},goto_table:{NEW}")
+    yield Row(PROBE, 0, "", "drop", "takes the room")
+    yield Row(NEW, 50, "reg7=1", onward, "no frame")
+    yield Row(NEW, 10, "", f"{_entry(switch)},{onward}", "ATK-7: new, where the table has room; or moved")
+
+
+def _entry(switch: PhysicalSwitch, limit: str = "") -> str:
+    return (
+        f"learn(table={LEARNED},priority=50,hard_timeout={AGEING},cookie={_COOKIE_LEARNED:#x},{limit}"
+        f"{_vlan_register(switch)},{_DST}={_SRC},load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])"
+    )
+
+
+# -- out
+
+
+def _lookup() -> Iterator[Row]:
+    yield Row(LOOKUP, 100, GROUP, f"goto_table:{FLOOD}", "broadcast, multicast")
+    yield Row(LOOKUP, 50, "", f"resubmit(,{LEARNED}),goto_table:{KNOWN}")
+    yield Row(KNOWN, 0, "", f"goto_table:{FLOOD}", "unknown, or learned on a port that is down")
+
+
+def _known(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
+    number = port.number
+    out = f"reg5={number:#x}"
+    yield drop(KNOWN, 200, f"{out},{port.here}", DropReason.PSWITCH_SAME_PORT, "", number)
+    yield from _isolated(port, pvlans)
+    trunk = port.config.access is None
+    if port.config.native is not None and trunk:
+        yield Row(KNOWN, 100, f"{out},reg0={port.config.native:#x}", f"output:{number}", "native VLAN")
+    leave, why = (f"{PUSH_TAG},output:{number}", "trunk") if trunk else (f"output:{number}", "access")
+    # A VLAN that the port has left since it was learned there is flooded.
+    for vlans in [""] if port.hears == ALL_VLANS else sorted({*register_matches(port.hears)}):
+        yield Row(KNOWN, 50, f"{out},{vlans}".rstrip(","), leave, why)
+
+
+def _isolated(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
+    """Learned there in the primary VLAN, but not to be heard there in the VLAN that the frame is in."""
+    heard = {vlan for vlan in pvlans if any(low <= vlan <= high for low, high, _ in port.spans())}
+    primaries = {pvlans[vlan].primary for vlan in heard}
+    for vlan in sorted(vlan for primary in primaries for vlan in domain(primary, pvlans) - heard):
+        kinds = {port.own.kind if port.own else None, pvlans[vlan].kind}
+        why = "PVL-3" if len(kinds) == 2 else "PVL-2" if PvlanKind.ISOLATED in kinds else "PVL-4"
+        match = f"reg5={port.number:#x},reg0={vlan:#x}"
+        yield drop(KNOWN, 150, match, DropReason.PVLAN_ISOLATED, why if port.own else "PVL-8", port.number)
+
+
+def _flood(live: Iterable[_Port]) -> Iterator[Row]:
+    """Open vSwitch never sends a frame back to the port that it came from."""
+    blocks = _blocks(live)
+    size = {members: sum(high - low + 1 for low, high in ranges) for members, ranges in blocks.items()}
+    # Where every VLAN has a port, the widest block needs no matches: it is what the others leave.
+    widest = max(blocks, key=size.__getitem__) if sum(size.values()) == VLAN_MAX else None
+    for members, ranges in blocks.items():
+        if members == widest:
+            yield from _flood_to(members, "", 30)
+        else:
+            for match in register_matches(ranges):
+                yield from _flood_to(members, match, 50)
+    yield drop(FLOOD, 0, "", DropReason.PSWITCH_NO_RECEIVER, "")
+
+
+def _flood_to(members: _Members, match: str, priority: int) -> Iterator[Row]:
+    plain = [f"output:{number}" for number, tagged in members if not tagged]
+    tagged = [f"output:{number}" for number, tagged in members if tagged]
+    yield Row(FLOOD, priority, match, ",".join([*plain, *([PUSH_TAG] if tagged else []), *tagged]), "VLAN-16")
+    if len(members) == 1:
+        only = members[0][0]
+        alone = f"in_port={only},{match}".rstrip(",")
+        yield drop(FLOOD, priority + 10, alone, DropReason.PSWITCH_NO_RECEIVER, "its only port", only)
+
+
+def _blocks(ports: Iterable[_Port]) -> dict[_Members, Ranges]:
+    """Those that hear them -> VLAN ranges; ranges that nobody hears are left out."""
+    spans = [(low, high + 1, (port.number, tagged)) for port in ports for low, high, tagged in port.spans()]
+    cuts = sorted({edge for low, after, _ in spans for edge in (low, after)})
+    at = {edge: index for index, edge in enumerate(cuts)}
+    members: list[list[tuple[int, bool]]] = [[] for _ in cuts]
+    for low, after, member in spans:
+        for heard in members[at[low] : at[after]]:
+            if member not in heard[-1:]:  # ranges of one port may overlap
+                heard.append(member)
+    same: dict[_Members, list[tuple[int, int]]] = {}
+    for low, after, heard in zip(cuts, cuts[1:], members, strict=False):
+        if heard:
+            same.setdefault(tuple(heard), []).append((low, after - 1))
+    return {key: tuple(ranges) for key, ranges in same.items()}

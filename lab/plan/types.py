@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from lab.frame import DropReason
 
@@ -77,10 +78,10 @@ class Row:
 
     @property
     def cookie(self) -> int:
-        """Zero, or what `reason_of_cookie` reads back: 0xd, the reason's index, the port that dropped."""
+        """Zero, or what `reason_of_cookie` reads back: 0xd, the reason, the statement, the port that dropped."""
         if self.reason is None:
             return 0
-        return 0xD << 32 | list(DropReason).index(self.reason) << 16 | self.port
+        return 0xD << 48 | _REASONS.index(self.reason) << 32 | _number_of(self.why) << 16 | self.port
 
     def text(self) -> str:
         """As `ovs-ofctl add-flows` reads it."""
@@ -89,13 +90,34 @@ class Row:
         return f"{cookie}table={self.table},priority={self.priority}{match},actions={self.actions}"
 
 
-def reason_of_cookie(cookie: int) -> tuple[DropReason, int] | None:
-    """(reason, port number) of a drop row's cookie; None for any other cookie."""
-    if cookie >> 32 != 0xD:
+_REASONS = tuple(DropReason)
+_FAMILIES = ("", "FWD", "VLAN", "PVL", "SEC", "MIR", "TEAM-F", "TEAM-PID", "ATK")
+
+
+class Dropped(NamedTuple):
+    """What a drop row's cookie says: why, at which OpenFlow port (0: none in particular), by which statement."""
+
+    reason: DropReason
+    port: int
+    statement: str
+
+
+def _number_of(statement: str) -> int:
+    """A statement id as 16 bits; 0 for what is none."""
+    family, _, number = statement.partition(":")[0].rpartition("-")
+    if family not in _FAMILIES or not number.isdigit():
+        return 0
+    return _FAMILIES.index(family) << 8 | int(number)
+
+
+def reason_of_cookie(cookie: int) -> Dropped | None:
+    """Of a drop row's cookie; None for any other cookie."""
+    if cookie >> 48 != 0xD:
         return None
-    index = cookie >> 16 & 0xFFFF
-    reasons = list(DropReason)
-    return (reasons[index], cookie & 0xFFFF) if index < len(reasons) else None
+    reason, family, number = cookie >> 32 & 0xFFFF, cookie >> 24 & 0xFF, cookie >> 16 & 0xFF
+    if reason >= len(_REASONS) or family >= len(_FAMILIES):
+        return None
+    return Dropped(_REASONS[reason], cookie & 0xFFFF, f"{_FAMILIES[family]}-{number}" if family else "")
 
 
 @dataclass(frozen=True)

@@ -1,119 +1,130 @@
-"""One host's part of a vSwitch as OpenFlow rows, in pktcap-uw's order of points.
+"""One host's part of a vSwitch as OpenFlow rows, in pktcap-uw's order of points (docs/switching.md).
 
-    0 PortInput -> 10 forged transmits -> 15 guest BPDU -> 20 VLAN in -> 30 dispatch
-      -> 40 teaming -> 60 VLAN out (uplink)      -> 50 reverse teaming -> 60 VLAN out (client port)
+     0 PortInput -> 10 forged transmits -> 15 guest BPDU -> 20 VLAN in -> 22 MAC learning -> 25 mirroring in
+    -> 28 promiscuous copies -> 30 dispatch (-> 35 learned MACs -> 36 learned or flooded)
+    -> 40 teaming -> 60 VLAN out (uplink)
+    -> 50 reverse teaming -> 52 MAC changes -> 55 mirroring out -> 60 VLAN out (client port)
 
 Inside, a frame has no outer tag: reg0 is its VLAN (0: untagged), reg1 its 802.1p priority, reg2 is 1 when it came
-in on an uplink, reg5 the port it is to leave by. No row learns and none floods: the switch knows its own ports.
-Every drop is a row of its own whose cookie names the reason.
+in on an uplink, reg5 the port it is to leave by. No row learns, except where a port has MAC learning, and none floods:
+the switch knows its own ports. Every drop is a row of its own whose cookie names the reason and the statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
-from lab.frame import DropReason
-from lab.model import ClientPort, HostSwitch, Knobs, Ranges, Tagging, VlanPolicy
+from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LLDP_MAC, DropReason
+from lab.model import HostSwitch, Knobs, Netflow, PvlanMap, Tagging
+from lab.plan import learning, mirroring, netflow
+from lab.plan.clients import Client, allowed_source, blocks_of, client_number, clients_of, kept_apart
+from lab.plan.tables import (
+    ADAPTER,
+    BPDU,
+    DISPATCH,
+    FORGED,
+    GROUP,
+    KEEP_PRIORITY,
+    LEARN,
+    LEARNED_OUT,
+    MIRROR_IN,
+    MIRROR_OUT,
+    POP_TAG,
+    PORT_INPUT,
+    PROMISCUOUS,
+    PUSH_TAG,
+    REVERSE,
+    TABLE_NAMES,
+    TEAMING,
+    UNICAST,
+    VLAN_IN,
+    VLAN_OUT,
+    copies,
+    drop,
+)
 from lab.plan.types import Row
 from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, UNTAGGED, register_matches, tag_matches
 from lab.state import State
 
-PORT_INPUT, FORGED, BPDU, VLAN_IN, DISPATCH, TEAMING, REVERSE, VLAN_OUT = 0, 10, 15, 20, 30, 40, 50, 60
-TABLE_NAMES = {
-    PORT_INPUT: "PortInput",
-    FORGED: "forged transmits",
-    BPDU: "guest BPDU",
-    VLAN_IN: "VLAN in",
-    DISPATCH: "EtherswitchDispath",
-    TEAMING: "teaming",
-    REVERSE: "reverse teaming",
-    VLAN_OUT: "VLAN out",
-}
-FIRST_CLIENT = 100
-GROUP = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
-BPDU_MACS = ("01:80:c2:00:00:00", "01:00:0c:cc:cc:cd")
-KEEP_PRIORITY = "move:NXM_OF_VLAN_TCI[13..15]->NXM_NX_REG1[0..2]"
-POP_TAG = f"move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG0[0..11],{KEEP_PRIORITY},pop_vlan"
-PUSH_TAG = (
-    "push_vlan:0x8100,move:NXM_NX_REG0[0..11]->NXM_OF_VLAN_TCI[0..11],move:NXM_NX_REG1[0..2]->NXM_OF_VLAN_TCI[13..15]"
-)
+__all__ = ["TABLE_NAMES", "client_number", "rows_of"]
 
 
-def client_number(port: ClientPort) -> int:
-    """The OpenFlow port of a vNIC or vmknic; uplinks are 1, 2, ... in the switch's order."""
-    return FIRST_CLIENT + port.number - 1
-
-
-def policy_ranges(policy: VlanPolicy) -> Ranges:
-    return policy.ranges if policy.tagging is Tagging.VGT else ((policy.vlan, policy.vlan),)
-
-
-def rows_of(part: HostSwitch, state: State, knobs: Knobs) -> tuple[Row, ...]:
-    """Every row of the bridge, in table and priority order."""
-    uplinks = {name: n for n, name in enumerate(part.uplinks, start=1)}
+def rows_of(part: HostSwitch, state: State, knobs: Knobs, exported: Netflow | None = None) -> tuple[Row, ...]:
+    """Every row of the bridge, in table and priority order. `exported`: the switch's NetFlow, where it is on here."""
+    clients = clients_of(part, state)
+    connected = [client for client in clients if client.connected]
+    uplinks = range(1, len(part.uplinks) + 1)
     rows: list[Row] = []
-    for number in uplinks.values():
+    for number in uplinks:
         rows += _uplink_input(number)
-    for port in part.ports:
-        rows += _client_input(port)
-        rows += _client_vlan_in(port, knobs)
-        rows += _client_dispatch(port)
-        rows += _client_teaming(part, port, state, uplinks)
-        rows += _client_reverse(part, port, state, uplinks, knobs.reverse_path)
-        rows += _client_vlan_out(port)
-    rows += _guest_bpdu(knobs.block_guest_bpdu)
-    rows += _group_dispatch(part)
-    rows += _dispatch_misses()
-    for number in uplinks.values():
         rows += _tagged_out(number)
+    for client in clients:
+        rows += _client_input(client, knobs)
+        rows += _client_vlan_in(client, knobs)
+        rows += _client_teaming(part, client)
+        rows += _client_out(client, uplinks, knobs)
+        rows += _client_vlan_out(client)
+        rows += [] if client.refused else netflow.rows_of(exported, client.port)
+    rows += _guest_bpdu(knobs.block_guest_bpdu)
+    rows += learning.rows_of(clients, connected, part.pvlans)
+    rows += mirroring.rows_of(part, clients, state)
+    rows += _promiscuous(connected)
+    rows += _unicast_dispatch(connected, part.pvlans)
+    rows += _other_vlans(connected)
+    rows += _group_dispatch(connected)
+    rows += _dispatch_misses(any(client.port.mac_learning for client in connected))
     return tuple(sorted(rows, key=lambda r: (r.table, -r.priority, r.match)))
 
 
-def _drop(table: int, priority: int, match: str, reason: DropReason, why: str, port: int = 0) -> Row:
-    return Row(table, priority, match, "drop", why, reason, port)
+# -- in
 
 
 def _uplink_input(number: int) -> Iterator[Row]:
     here = f"in_port={number}"
+    for mac in (CDP_MAC, LLDP_MAC):
+        yield drop(PORT_INPUT, 110, f"{here},dl_dst={mac}", DropReason.DISCOVERY, "MIR-13", number)
     yield Row(PORT_INPUT, 100, here, f"set_field:1->reg2,goto_table:{VLAN_IN}", "uplink")
-    untagged = f"set_field:0->reg0,goto_table:{DISPATCH}"
+    untagged = f"set_field:0->reg0,goto_table:{MIRROR_IN}"
     yield Row(VLAN_IN, 100, f"{here},{UNTAGGED}", untagged, "VLAN-1")
     yield Row(VLAN_IN, 100, f"{here},{PRIORITY_TAGGED}", f"{KEEP_PRIORITY},pop_vlan,{untagged}", "VLAN-14")
-    yield Row(VLAN_IN, 50, f"{here},{ANY_TAG}", f"{POP_TAG},goto_table:{DISPATCH}", "VLAN-4")
+    yield Row(VLAN_IN, 50, f"{here},{ANY_TAG}", f"{POP_TAG},goto_table:{MIRROR_IN}", "VLAN-4")
 
 
-def _client_input(port: ClientPort) -> Iterator[Row]:
-    number, here = client_number(port), f"in_port={client_number(port)}"
-    if not port.nic.connected:
-        yield _drop(PORT_INPUT, 100, here, DropReason.DISCONNECTED, "FWD-17", number)
-        return
-    if port.nic.blocked:
-        yield _drop(PORT_INPUT, 100, here, DropReason.PORT_BLOCKED, "SEC-19", number)
-        return
-    yield Row(PORT_INPUT, 100, here, f"goto_table:{FORGED}", port.name)
-    if port.security.forged_transmits:
+def _client_input(client: Client, knobs: Knobs) -> Iterator[Row]:
+    number, here, nic = client.number, client.here, client.port.nic
+    for refused, reason, why in (
+        (not nic.connected, DropReason.DISCONNECTED, "FWD-17"),
+        (nic.blocked, DropReason.PORT_BLOCKED, "SEC-19"),
+        (client.mirror_only, DropReason.MIRROR_DESTINATION, "MIR-4"),
+    ):
+        if refused:
+            yield drop(PORT_INPUT, 100, here, reason, why, number)
+            return
+    yield Row(PORT_INPUT, 100, here, f"goto_table:{FORGED}", client.port.name)
+    if client.port.security.forged_transmits:
         yield Row(FORGED, 50, here, f"goto_table:{BPDU}", "forged transmits: accept")
         return
-    yield Row(FORGED, 100, f"{here},dl_src={port.nic.mac}", f"goto_table:{BPDU}", "SEC-7")
-    yield _drop(FORGED, 50, here, DropReason.FORGED_TRANSMIT, "SEC-7", number)
+    allowed = allowed_source(client, knobs)
+    yield Row(FORGED, 100, f"{here},dl_src={allowed}", f"goto_table:{BPDU}", "SEC-8")
+    yield drop(FORGED, 50, here, DropReason.FORGED_TRANSMIT, "SEC-7", number)
 
 
 def _guest_bpdu(blocked: bool) -> Iterator[Row]:
     for mac in BPDU_MACS if blocked else ():
-        yield _drop(BPDU, 100, f"dl_dst={mac}", DropReason.GUEST_BPDU, "FWD-16")
+        yield drop(BPDU, 100, f"dl_dst={mac}", DropReason.GUEST_BPDU, "FWD-16")
     yield Row(BPDU, 0, "", f"goto_table:{VLAN_IN}")
 
 
-def _client_vlan_in(port: ClientPort, knobs: Knobs) -> Iterator[Row]:
-    here, number = f"in_port={client_number(port)}", client_number(port)
-    policy, onward = port.vlan, f"goto_table:{DISPATCH}"
+def _client_vlan_in(client: Client, knobs: Knobs) -> Iterator[Row]:
+    here, number, policy = client.here, client.number, client.port.vlan
+    onward = f"goto_table:{LEARN if client.port.mac_learning else MIRROR_IN}"
     enter = f"set_field:{policy.vlan:#x}->reg0,{onward}"
     if policy.carries(policy.vlan):
         yield Row(VLAN_IN, 100, f"{here},{UNTAGGED}", enter, str(policy))
         if knobs.prio_tag == "untag":
             yield Row(VLAN_IN, 100, f"{here},{PRIORITY_TAGGED}", f"{KEEP_PRIORITY},pop_vlan,{enter}", "VLAN-14")
-    yield _drop(VLAN_IN, 60, f"{here},{PRIORITY_TAGGED}", DropReason.VLAN_MISMATCH, "VLAN-14", number)
+    yield drop(VLAN_IN, 60, f"{here},{PRIORITY_TAGGED}", DropReason.VLAN_MISMATCH, "VLAN-14", number)
     if policy.tagging is Tagging.VGT:
         for match in tag_matches(policy.ranges):
             yield Row(VLAN_IN, 50, f"{here},{match}", f"{POP_TAG},{onward}", "VLAN-8")
@@ -121,71 +132,136 @@ def _client_vlan_in(port: ClientPort, knobs: Knobs) -> Iterator[Row]:
         yield Row(VLAN_IN, 50, f"{here},{ANY_TAG}", enter, "VLAN-7")
     reason, why = {
         Tagging.VST: (DropReason.DOUBLE_TAG, "VLAN-6"),
+        Tagging.PVLAN: (DropReason.DOUBLE_TAG, "PVL-6"),
         Tagging.EST: (DropReason.VLAN_MISMATCH, "VLAN-7"),
         Tagging.VGT: (DropReason.VLAN_MISMATCH, "VLAN-9"),
     }[policy.tagging]
-    yield _drop(VLAN_IN, 10, here, reason, why, number)
+    yield drop(VLAN_IN, 10, here, reason, why, number)
 
 
-def _client_dispatch(port: ClientPort) -> Iterator[Row]:
-    number, mac = client_number(port), port.nic.mac
-    if not port.nic.connected:
-        return
-    yield _drop(DISPATCH, 200, f"in_port={number},dl_dst={mac}", DropReason.OWN_PORT, "", number)
-    for match in register_matches(policy_ranges(port.vlan)):
-        deliver = f"set_field:{number}->reg5,goto_table:{REVERSE}"
-        yield Row(DISPATCH, 100, f"{match},dl_dst={mac}", deliver, "FWD-1")
-    yield _drop(DISPATCH, 50, f"reg2=1,dl_dst={mac}", DropReason.VLAN_MISMATCH, "VLAN-2", number)
+# -- lookup
 
 
-def _group_dispatch(part: HostSwitch) -> Iterator[Row]:
-    """Broadcast and multicast: every connected port of the VLAN; table 40 adds the one uplink for a local sender."""
-    members = [p for p in part.ports if p.nic.connected]
-    cuts = sorted({edge for p in members for low, high in policy_ranges(p.vlan) for edge in (low, high + 1)})
-    for low, after in pairwise(cuts):
-        copies = [
-            f"clone(set_field:{client_number(p)}->reg5,resubmit(,{REVERSE}))" for p in members if p.vlan.carries(low)
-        ]
-        if copies:
-            for match in register_matches(((low, after - 1),)):
-                yield Row(DISPATCH, 90, f"{match},{GROUP}", f"{','.join(copies)},goto_table:{TEAMING}", "FWD-6")
+def _promiscuous(connected: Sequence[Client]) -> Iterator[Row]:
+    """Copies of every unicast for promiscuous ports, except for those that lookup delivers it to."""
+    for ranges, members in blocks_of([client for client in connected if client.promiscuous]):
+        for match in register_matches(ranges):
+            everyone = f"{copies(members)},goto_table:{DISPATCH}"
+            yield Row(PROMISCUOUS, 50, f"{match},{UNICAST}", everyone, "SEC-2")
+            for client in connected:
+                if client.mac in {member.mac for member in members if member is not client}:
+                    own = f"{match},{client.here},dl_dst={client.mac}"
+                    yield Row(PROMISCUOUS, 70, own, everyone, "SEC-2: lookup ends at the sender's own MAC")
+            for mac in sorted({client.mac for client in members}):
+                others = [client for client in members if client.mac != mac]
+                onward = ",".join([*([copies(others)] if others else []), f"goto_table:{DISPATCH}"])
+                yield Row(PROMISCUOUS, 60, f"{match},dl_dst={mac}", onward, "SEC-2: it is for one of them")
+    yield Row(PROMISCUOUS, 0, "", f"goto_table:{DISPATCH}")
 
 
-def _dispatch_misses() -> Iterator[Row]:
-    yield _drop(DISPATCH, 80, f"reg2=1,{GROUP}", DropReason.NO_RECEIVER, "FWD-8")
-    yield _drop(DISPATCH, 20, "reg2=1", DropReason.UNKNOWN_UNICAST, "FWD-5")
+def _unicast_dispatch(connected: Sequence[Client], pvlans: PvlanMap) -> Iterator[Row]:
+    owners: dict[str, list[Client]] = defaultdict(list)
+    for client in connected:
+        owners[client.mac].append(client)
+        yield drop(DISPATCH, 200, f"{client.here},dl_dst={client.mac}", DropReason.OWN_PORT, "FWD-1", client.number)
+    for mac, ports in owners.items():
+        for ranges, members in blocks_of(ports):
+            for match in register_matches(ranges):
+                yield Row(DISPATCH, 100, f"{match},dl_dst={mac}", _deliver(members), "FWD-1")
+        yield from _isolated(mac, ports, pvlans)
+
+
+def _other_vlans(connected: Sequence[Client]) -> Iterator[Row]:
+    """From an uplink, in a VLAN that no owner of the MAC accepts: it ends at the first, unless the MAC is learned."""
+    first = {client.mac: client for client in reversed(connected)}
+    table, priority = (LEARNED_OUT, 60) if any(client.port.mac_learning for client in connected) else (DISPATCH, 50)
+    for mac, client in first.items():
+        why = {Tagging.EST: "VLAN-2", Tagging.VGT: "VLAN-9"}.get(client.port.vlan.tagging, "VLAN-4")
+        yield drop(table, priority, f"reg2=1,dl_dst={mac}", DropReason.VLAN_MISMATCH, why, client.number)
+
+
+def _deliver(members: Sequence[Client]) -> str:
+    if len(members) == 1:
+        return f"set_field:{members[0].number}->reg5,goto_table:{REVERSE}"
+    return copies(members)
+
+
+def _isolated(mac: str, owners: Sequence[Client], pvlans: PvlanMap) -> Iterator[Row]:
+    """In the owner's private VLAN, but not to be heard by it."""
+    told: set[int] = set()
+    for client in owners:
+        for vlan, why in kept_apart(client, pvlans):
+            if vlan not in told:
+                told.add(vlan)
+                match = f"reg0={vlan:#x},dl_dst={mac}"
+                yield drop(DISPATCH, 70, f"reg2=1,{match}", DropReason.PVLAN_ISOLATED, "PVL-7", client.number)
+                yield drop(DISPATCH, 60, match, DropReason.PVLAN_ISOLATED, why, client.number)
+
+
+def _group_dispatch(connected: Sequence[Client]) -> Iterator[Row]:
+    """Broadcast to every port of the VLAN, multicast to those that asked; table 40 adds a local sender's uplink."""
+    yield from _to_group(95, f"dl_dst={BROADCAST}", connected, "FWD-6")
+    for group in sorted({group for client in connected for group in client.groups}):
+        yield from _to_group(92, f"dl_dst={group}", [c for c in connected if c.wants(group)], "FWD-19")
+    yield from _to_group(90, GROUP, [c for c in connected if c.wants("")], "FWD-19")
+
+
+def _to_group(priority: int, group: str, members: Sequence[Client], why: str) -> Iterator[Row]:
+    for ranges, takers in blocks_of(members):
+        for match in register_matches(ranges):
+            yield Row(DISPATCH, priority, f"{match},{group}", f"{copies(takers)},goto_table:{TEAMING}", why)
+
+
+def _dispatch_misses(learning_ports: bool) -> Iterator[Row]:
+    yield drop(DISPATCH, 85, f"reg2=1,dl_dst={BROADCAST}", DropReason.NO_RECEIVER, "FWD-7")
+    yield drop(DISPATCH, 80, f"reg2=1,{GROUP}", DropReason.NO_RECEIVER, "FWD-19")
+    if learning_ports:
+        yield Row(DISPATCH, 15, UNICAST, f"resubmit(,{learning.LEARNED}),goto_table:{LEARNED_OUT}", "SEC-15")
+    else:
+        yield drop(DISPATCH, 20, "reg2=1", DropReason.UNKNOWN_UNICAST, "FWD-5")
     yield Row(DISPATCH, 10, "", f"goto_table:{TEAMING}", "FWD-4")
     yield Row(TEAMING, 200, "reg2=1", "drop", "FWD-8: never uplink to uplink")
 
 
-def _client_teaming(part: HostSwitch, port: ClientPort, state: State, uplinks: Mapping[str, int]) -> Iterator[Row]:
-    here, chosen = f"in_port={client_number(port)}", state.uplink_of.get((part.host, port.name))
-    if chosen is None:
-        yield _drop(TEAMING, 100, here, DropReason.NO_UPLINK, "TEAM-F-7", client_number(port))
+# -- out
+
+
+def _client_teaming(part: HostSwitch, client: Client) -> Iterator[Row]:
+    if client.uplink is None:
+        yield drop(TEAMING, 100, client.here, DropReason.NO_UPLINK, "TEAM-F-7", client.number)
     else:
-        leave = f"set_field:{uplinks[chosen]}->reg5,goto_table:{VLAN_OUT}"
-        yield Row(TEAMING, 100, here, leave, f"TEAM-PID-1: {port.name} on {chosen}")
+        leave = f"set_field:{client.uplink}->reg5,goto_table:{VLAN_OUT}"
+        name = part.uplinks[client.uplink - 1]
+        yield Row(TEAMING, 100, client.here, leave, f"TEAM-PID-1: {client.port.name} on {name}")
 
 
-def _client_reverse(
-    part: HostSwitch, port: ClientPort, state: State, uplinks: Mapping[str, int], check: bool
-) -> Iterator[Row]:
-    number, chosen = client_number(port), state.uplink_of.get((part.host, port.name))
-    if port.nic.blocked:
-        yield _drop(REVERSE, 200, f"reg5={number:#x}", DropReason.PORT_BLOCKED, "SEC-19", number)
-    for name, uplink in uplinks.items():
-        if check and name != chosen:
-            match = f"reg5={number:#x},in_port={uplink}"
-            yield _drop(REVERSE, 100, match, DropReason.REVERSE_PATH, "FWD-11", number)
-    yield Row(REVERSE, 50, f"reg5={number:#x}", f"goto_table:{VLAN_OUT}", port.name)
-
-
-def _client_vlan_out(port: ClientPort) -> Iterator[Row]:
-    number = client_number(port)
-    if port.vlan.tagging is Tagging.VGT:
-        yield from _tagged_out(number)
+def _client_out(client: Client, uplinks: Iterable[int], knobs: Knobs) -> Iterator[Row]:
+    number = client.number
+    out = f"reg5={number:#x}"
+    yield Row(REVERSE, 400, f"{out},{client.here}", "drop", "its own frame")
+    if client.port.nic.blocked:
+        yield drop(REVERSE, 300, out, DropReason.PORT_BLOCKED, "SEC-19", number)
+    elif client.mirror_only:
+        yield drop(REVERSE, 250, out, DropReason.MIRROR_DESTINATION, "MIR-4", number)
+    for uplink in uplinks if _checks_path(client, knobs) else ():
+        if uplink != client.uplink:
+            yield drop(REVERSE, 100, f"{out},in_port={uplink}", DropReason.REVERSE_PATH, "FWD-11", number)
+    yield Row(REVERSE, 50, out, f"goto_table:{ADAPTER}", client.port.name)
+    if client.refused:
+        yield drop(ADAPTER, 100, out, DropReason.MAC_CHANGE, "SEC-9", number)
     else:
-        yield Row(VLAN_OUT, 50, f"reg5={number:#x}", f"output:{number}", "VLAN-4")
+        yield Row(ADAPTER, 50, out, f"goto_table:{MIRROR_OUT}", client.port.name)
+
+
+def _checks_path(client: Client, knobs: Knobs) -> bool:
+    return knobs.reverse_path and (knobs.reverse_path_promisc or not client.promiscuous)
+
+
+def _client_vlan_out(client: Client) -> Iterator[Row]:
+    if client.port.vlan.tagging is Tagging.VGT:
+        yield from _tagged_out(client.number)
+    else:
+        yield Row(VLAN_OUT, 50, f"reg5={client.number:#x}", f"output:{client.number}", "VLAN-4")
 
 
 def _tagged_out(number: int) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.model import Machine, Nic, PhysicalPort, Topology
+from lab.plan import mirroring
 from lab.plan.names import NODE_MAX, box_mac, linux_name
 from lab.plan.types import Cable, Interface, Node, NodeKind
 
@@ -39,13 +40,14 @@ def nodes(topology: Topology) -> Iterator[Node]:
         yield Node(linux_name(switch, NODE_MAX), switch, NodeKind.PSWITCH, ends)
     for host in topology.hosts.values():
         pnics = [Interface(p.name, p.name, p.mac, WIRE_MTU) for p in host.pnics.values()]
-        clients = [_switch_end(host.name, nic.port) for nic in _nics_on(topology, host.name)]
+        clients = [_switch_end(host.name, port) for port in _client_ports(topology, host.name)]
         yield Node(linux_name(host.name, NODE_MAX), host.name, NodeKind.HOST, (*pnics, *clients))
     for host in topology.hosts.values():
         vmknics = tuple(_guest_end(topology, n) for n in topology.vmknics if n.host == host.name)
-        if vmknics:
+        mirrors = tuple(_switch_end(f"{host.name}-vmk", label) for label in _mirror_ports(topology, host.name))
+        if vmknics or mirrors:
             name = f"{host.name}-vmk"
-            yield Node(linux_name(name, NODE_MAX), name, NodeKind.VMKERNEL, vmknics)
+            yield Node(linux_name(name, NODE_MAX), name, NodeKind.VMKERNEL, (*vmknics, *mirrors))
     for vm in topology.vms.values():
         ends = tuple(_guest_end(topology, nic) for nic in vm.nics)
         yield Node(linux_name(vm.name, NODE_MAX), vm.name, NodeKind.VM, ends)
@@ -66,6 +68,19 @@ def cables(topology: Topology) -> Iterator[Cable]:
         yield Cable((machine.name, "eth0"), (machine.switch, machine.name))
     for nic in (*topology.vmknics, *topology.vnics):
         yield Cable((nic.node, nic.name), (nic.host, nic.port))
+    for name in topology.hosts:
+        for label in _mirror_ports(topology, name):
+            yield Cable((f"{name}-vmk", label), (name, label))
+
+
+def _mirror_ports(topology: Topology, host: str) -> list[str]:
+    """Ports to the actor that samples and encapsulates mirror copies; both ends of their cables bear one name."""
+    parts = (part for part in topology.host_switches.values() if part.host == host)
+    return [mirroring.port_label(part) for part in parts if mirroring.has_actor(part)]
+
+
+def _client_ports(topology: Topology, host: str) -> list[str]:
+    return [*(nic.port for nic in _nics_on(topology, host)), *_mirror_ports(topology, host)]
 
 
 def _nics_on(topology: Topology, host: str) -> list[Nic]:

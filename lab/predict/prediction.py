@@ -10,20 +10,33 @@ from lab.frame import Hop, Point
 from lab.state import MacTable, State
 
 RECEIVED = frozenset({Point.VNIC_RX, Point.VMK_RX, Point.NIC_RX})
+MIRROR_PORT = ".mirror"
+"""What the name of a host's mirror port ends with: `dvs0.mirror`."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """`hops` in breadth-first order, each with the index of the hop before it; drops are hops with a reason.
-    `mac_tables` are the pSwitches' tables after this frame: the same object when nothing was learned."""
+    """`hops`, each with the index of the hop before it; those of one switch together, nearer switches first. Drops are
+    hops with a reason.
+
+    `mac_tables`, `learned` and `secured` are the State's tables after this frame: the same object when nothing was
+    added to any of that kind.
+    """
 
     hops: tuple[Hop, ...]
     mac_tables: Mapping[str, MacTable]
+    learned: Mapping[tuple[str, str], MacTable]
+    secured: Mapping[str, MacTable]
 
     @cached_property
     def wire(self) -> tuple[Hop, ...]:
         """What captures must show."""
-        return tuple(hop for hop in self.hops if hop.reason is None)
+        return tuple(hop for hop in self.hops if hop.reason is None and hop.certain)
+
+    @cached_property
+    def possible(self) -> tuple[Hop, ...]:
+        """What captures may show or not: mirror copies that are sampled, or cut too short to be told."""
+        return tuple(hop for hop in self.hops if hop.reason is None and not hop.certain)
 
     @cached_property
     def drops(self) -> tuple[Hop, ...]:
@@ -31,8 +44,8 @@ class Prediction:
 
     @cached_property
     def receivers(self) -> tuple[str, ...]:
-        """Labels of the vNICs (`web2.eth0`), vmknics (`esx2.vmk0`) and machines (`gw`) that get a copy."""
-        return tuple(_label(hop) for hop in self.hops if hop.point in RECEIVED)
+        """Labels of the vNICs (`web2.eth0`), vmknics (`esx2.vmk0`) and machines (`gw`) that surely get a copy."""
+        return tuple(_label(hop) for hop in self.hops if hop.point in RECEIVED and hop.certain and not _mirror(hop))
 
     @cached_property
     def statements(self) -> tuple[str, ...]:
@@ -40,7 +53,10 @@ class Prediction:
         return tuple(dict.fromkeys(name for hop in self.hops for name in hop.statements))
 
     def state_after(self, state: State) -> State:
-        return state if self.mac_tables is state.mac_tables else state.with_mac_tables(self.mac_tables)
+        """The state, which must be the one that this was predicted from, with what was learned."""
+        if self.mac_tables is state.mac_tables and self.learned is state.learned and self.secured is state.secured:
+            return state
+        return state.with_tables(self.mac_tables, self.learned, self.secured)
 
     def trails(self) -> Iterator[tuple[Hop, ...]]:
         """From the sender to each end."""
@@ -51,9 +67,14 @@ class Prediction:
             chain: list[Hop] = []
             at: int | None = index
             while at is not None:
-                chain.insert(0, self.hops[at])
+                chain.append(self.hops[at])
                 at = self.hops[at].parent
-            yield tuple(chain)
+            yield tuple(reversed(chain))
+
+
+def _mirror(hop: Hop) -> bool:
+    """True at a host's mirror port, which belongs to no vmknic."""
+    return hop.interface.endswith(MIRROR_PORT)
 
 
 def _label(hop: Hop) -> str:

@@ -1,4 +1,4 @@
-"""A topology looked up by what a frame meets: ports by name, owners by MAC, the far end of each cable."""
+"""A topology looked up by what a frame meets: ports by name, the far end of each cable, who may hear a private VLAN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lab.model import ClientPort, HostSwitch, Machine, PhysicalPort, Topology
+from lab.model import (
+    ClientPort,
+    HostSwitch,
+    Machine,
+    PhysicalPort,
+    PhysicalSwitch,
+    Pvlan,
+    PvlanKind,
+    PvlanMap,
+    Topology,
+)
 
 
 class Guest(NamedTuple):
@@ -32,12 +42,50 @@ class Trunk(NamedTuple):
     port: str
 
 
+Far = Uplink | Trunk | Machine
+
+
 @dataclass(frozen=True)
 class Switch:
     """A pSwitch: its ports, and what each leads to."""
 
+    model: PhysicalSwitch
     ports: Mapping[str, PhysicalPort]
-    far: Mapping[str, Uplink | Trunk | Machine]
+    far: Mapping[str, Far]
+
+    def is_edge(self, port: str) -> bool:
+        """True for a port to a host or a machine."""
+        return not isinstance(self.far[port], Trunk)
+
+    def node(self, port: str) -> str:
+        """Where a sighting at this port is said to be: at the machine, or at the pSwitch itself."""
+        far = self.far[port]
+        return far.name if isinstance(far, Machine) else self.model.name
+
+    def table_vlan(self, vlan: int) -> int:
+        """The VLAN in which sources are learned: the primary one of a private VLAN that the switch knows (PVL-9)."""
+        private = self.model.pvlans.get(vlan)
+        return private.primary if private else vlan
+
+    def hears(self, port: str, vlan: int) -> bool:
+        """True when frames of this VLAN may go out of this port. Trunks carry the VLAN IDs of their list as they are;
+        an access port is a member of the private VLAN that its VLAN ID is of (PVL-10)."""
+        config = self.ports[port]
+        own = self.model.pvlans.get(config.access) if config.access is not None else None
+        return vlan in heard_by(own, self.model.pvlans) if own else config.carries(vlan)
+
+
+def heard_by(own: Pvlan, pvlans: PvlanMap) -> frozenset[int]:
+    """The VLAN IDs whose frames a port in this private VLAN may get (PVL-1 to PVL-4, PVL-7)."""
+    if own.kind is PvlanKind.PROMISCUOUS:
+        return frozenset(vlan for vlan, other in pvlans.items() if other.primary == own.primary) | {own.primary}
+    return frozenset({own.primary, own.secondary} if own.kind is PvlanKind.COMMUNITY else {own.primary})
+
+
+def kept_apart_by(sender: Pvlan, receiver: Pvlan) -> str:
+    """The statement that says why no frame passes from the one to the other."""
+    isolated = (sender.kind, receiver.kind).count(PvlanKind.ISOLATED)
+    return ("PVL-4", "PVL-3", "PVL-2")[isolated]
 
 
 class World:
@@ -47,23 +95,17 @@ class World:
         self.topology = topology
         self.knobs = topology.knobs
         self.clients: dict[str, Guest] = {}
-        self.owner: dict[tuple[str, str, str], ClientPort] = {}
-        self.members: dict[tuple[str, str], tuple[ClientPort, ...]] = {}
         self.part_of: dict[tuple[str, str], HostSwitch] = {}
-        for (host, name), part in topology.host_switches.items():
-            connected = tuple(port for port in part.ports if port.nic.connected)
-            self.members[host, name] = connected
+        for part in topology.host_switches.values():
             for port in part.ports:
                 self.clients[port.nic.label] = Guest(part, port)
-            for port in connected:
-                self.owner[host, name, port.nic.mac] = port
             for uplink in part.uplinks:
-                self.part_of[host, uplink] = part
+                self.part_of[part.host, uplink] = part
         self.switches = self._switches()
 
     def _switches(self) -> dict[str, Switch]:
         ports: dict[str, dict[str, PhysicalPort]] = defaultdict(dict)
-        far: dict[str, dict[str, Uplink | Trunk | Machine]] = defaultdict(dict)
+        far: dict[str, dict[str, Far]] = defaultdict(dict)
         for host in self.topology.hosts.values():
             for pnic in host.pnics.values():
                 ports[pnic.switch][pnic.far_port] = pnic.port
@@ -76,4 +118,4 @@ class World:
             for here, there in (cable.ends, cable.ends[::-1]):
                 ports[here][cable.port_at(here)] = cable.port
                 far[here][cable.port_at(here)] = Trunk(there, cable.port_at(there))
-        return {name: Switch(ports[name], far[name]) for name in self.topology.physical_switches}
+        return {name: Switch(model, ports[name], far[name]) for name, model in self.topology.physical_switches.items()}

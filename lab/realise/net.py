@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from mininet.link import Intf, Link
 from mininet.net import Mininet
 from mininet.node import Node, Switch
 
-from lab.errors import SystemRefused
+from lab.errors import SystemRefused, UsageError
 from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
 from lab.realise import netlink
+from lab.realise.difference import BridgeChange, change_of, set_columns, shape
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
 
@@ -31,6 +33,7 @@ logging.setLoggerClass(logging.Logger)
 Mininet.inited = True
 
 Progress = Callable[[str, int, int], None]
+AGAIN = "start the lab again with the file changed (vlab down, vlab up)"
 
 
 class _InNamespace:
@@ -97,6 +100,7 @@ class Network:
         self.namespaces: dict[str, int] = {}
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
+        self._never_up = {(n.name, i.label) for n in plan.nodes for i in n.interfaces if not i.up}
 
     def build(self) -> None:
         """Namespaces, cables, addresses, switches; raises on the first thing that the system refuses."""
@@ -162,12 +166,65 @@ class Network:
             raise SystemRefused(f"{box} is no switch")
         return node.ovs
 
-    def replan(self, plan: Plan) -> None:
-        """Go from the present plan to `plan`, which differs in rows only: one bundle for each bridge that changes."""
-        for old, new in zip(self.plan.bridges, plan.bridges, strict=True):
-            if old.rows != new.rows:
-                self.ovs(old.node).apply(new, old.rows, new.rows)
-        self.plan = plan
+    def check_shape(self, plan: Plan) -> None:
+        """Raises UsageError for a plan of other boxes, cables or addresses than those that were built."""
+        if shape(plan) != shape(self.plan):
+            raise UsageError(f"that needs other boxes, cables or addresses: {AGAIN}")
+
+    def replan(self, plan: Plan) -> tuple[BridgeChange, ...]:
+        """Go from the present plan to `plan`, which differs in rows and columns only: one bundle for each bridge.
+
+        Raises SystemRefused when a switch refused; the present plan then has what the others took, so that the next
+        one mends the rest.
+        """
+        pairs = list(zip(self.plan.bridges, plan.bridges, strict=True))
+        changing = [pair for pair in pairs if pair[0] != pair[1]]
+        done: dict[tuple[str, str], Bridge] = {}
+        refused: list[SystemRefused] = []
+
+        def change(pair: tuple[Bridge, Bridge]) -> None:
+            old, new = pair
+            try:
+                self._rebridge(old, new)
+                done[new.node, new.name] = new
+            except SystemRefused as error:
+                refused.append(error)
+
+        with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
+            list(pool.map(change, changing))
+        self.plan = replace(plan, bridges=tuple(done.get((old.node, old.name), old) for old, _ in pairs))
+        if refused:
+            raise refused[0]
+        return tuple(change_of(old, new) for old, new in changing)
+
+    def _rebridge(self, old: Bridge, new: Bridge) -> None:
+        ovs = self.ovs(new.node)
+        if old.rows != new.rows:
+            ovs.apply(new, old.rows, new.rows)
+        set_columns(ovs, old, new)
+
+    def settle(self, boxes: Iterable[str]) -> None:
+        """Until no switch of these boxes forwards any frame by rows that it had before. Takes half a second."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda box: self.ovs(box).settle(), boxes))
+
+    def relink(self, before: Plan) -> None:
+        """Links as the present plan has them switched on, where `before` had them otherwise.
+
+        A vNIC that is disconnected stays switched on and loses carrier: its switch's end of the cable goes down.
+        """
+        ends = {cable.a: cable.b for cable in before.cables} | {cable.b: cable.a for cable in before.cables}
+        for old_node, node in zip(before.nodes, self.plan.nodes, strict=True):
+            for old, new in zip(old_node.interfaces, node.interfaces, strict=True):
+                if old.up != new.up:
+                    own = (node.name, new.label)
+                    self._switch(own if node.is_box else ends[own], new.up)
+                    if new.up and own in self._never_up:
+                        self._never_up.remove(own)
+                        self._switch(own, True)
+
+    def _switch(self, end: tuple[str, str], up: bool) -> None:
+        netlink.set_link(self.namespaces[end[0]], self.interface_name(*end), up)
 
     def interface_name(self, node: str, label: str) -> str:
         return self.plan.node_named[node].interface(label).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ovs.unixctl.client import UnixctlClient  # type: ignore[import-untyped]
+
 from lab.errors import MachineLacks, SystemRefused
+from lab.plan.pswitch import LEARNED, SECURED
 from lab.plan.types import Bridge, Row
 from lab.realise.run import forget, run, spawn, wait_until
 from lab.realise.sockets import deepen_packet_sockets, frames_lost
@@ -17,7 +21,12 @@ from lab.realise.sockets import deepen_packet_sockets, frames_lost
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
 DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
-_GLOBAL = ("other_config:vlan-limit=2", "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
+_LEARNED_ROW = (
+    r"^table_id={table}, .*,reg\d+=(?P<vlan>0x[0-9a-f]+|0),dl_(?:src|dst)=(?P<mac>[0-9a-f:]{{17}}),"
+    r"actions=load:(?P<port>0x[0-9a-f]+)->"
+)
+# A flow knows one tag, and the tags behind it are payload: no row looks at them, and so up to two can be put in front.
+_GLOBAL = ("other_config:vlan-limit=1", "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
 
 
 def make_template(directory: Path) -> Path:
@@ -57,7 +66,10 @@ class OpenVSwitch:
         )  # fmt: skip
         # Both clients wait a whole second before they try a socket again that was not there at first.
         wait_until(self._listening, f"{self.directory}: ovsdb-server")
-        self._daemon(["ovs-vswitchd", database, "--enable-dummy", f"--unixctl={self.directory}/vswitchd.ctl", *quiet])
+        # They would log each flood that leaves its input port out, and each MAC that a full table has no room for.
+        usual = ["-vofproto_dpif_xlate:file:err", "-vofproto:file:warn"]
+        control = f"--unixctl={self.directory}/vswitchd.ctl"
+        self._daemon(["ovs-vswitchd", database, "--enable-dummy", control, *quiet, *usual])
 
     def configure(self, bridges: Sequence[Bridge]) -> None:
         """Bridges and ports there, rows loaded; returns when the switch forwards."""
@@ -120,26 +132,47 @@ class OpenVSwitch:
         run(["ovs-ofctl", "-OOpenFlow14", "--bundle", "add-flows", mgmt, "-"], text=change, env=self.environment)
 
     def appctl(self, *words: str) -> str:
-        """Ask ovs-vswitchd."""
-        target = str(self.directory / "vswitchd.ctl")
-        return run(["ovs-appctl", "-t", target, *words], env=self.environment)
+        """Ask ovs-vswitchd: what ovs-appctl does, without starting it. Raises SystemRefused."""
+        error, client = UnixctlClient.create(str(self.directory / "vswitchd.ctl"))
+        if error:
+            raise SystemRefused(f"ovs-vswitchd: {os.strerror(error)}")
+        try:
+            error, refusal, said = client.transact(words[0], list(words[1:]))
+        finally:
+            client.close()
+        if error or refusal is not None:
+            raise SystemRefused(f"ovs-vswitchd: {words[0]}: {(refusal or 'no answer').strip().splitlines()[-1]}")
+        return str(said)
+
+    def settle(self) -> None:
+        """Until no frame is forwarded any more by rows that were there before."""
+        self.appctl("revalidator/wait")
 
     def trace(self, bridge: str, port: int, frame: bytes) -> str:
         """`ofproto/trace` of exactly these bytes as if they came in on OpenFlow port `port`."""
         return self.appctl("ofproto/trace", "--names", bridge, f"in_port={port}", frame.hex())
 
+    def learned(self, bridge: str, table: int) -> list[tuple[int, int, str]]:
+        """(OpenFlow port, VLAN, MAC) of each row that `learn()` has put into this table."""
+        rows = self.appctl("bridge/dump-flows", bridge)
+        found = re.finditer(_LEARNED_ROW.format(table=table), rows, re.MULTILINE)
+        return [(int(row["port"], 16), int(row["vlan"], 0), row["mac"]) for row in found]
+
     def mac_table(self, bridge: str) -> list[tuple[int, int, str]]:
-        """(OpenFlow port, VLAN, MAC) of everything a pSwitch has learned."""
-        entries = []
-        for line in self.appctl("fdb/show", bridge).splitlines():
-            found = re.match(r"\s*(\d+)\s+(\d+)\s+([0-9a-f:]{17})\s", line)
-            if found:
-                entries.append((int(found[1]), int(found[2]), found[3]))
-        return entries
+        """What a pSwitch has learned."""
+        return self.learned(bridge, LEARNED)
+
+    def secured(self, bridge: str) -> list[tuple[int, int, str]]:
+        """What a pSwitch's port security has tied to ports."""
+        return self.learned(bridge, SECURED)
+
+    def forget(self, bridge: str, table: int) -> None:
+        """Every learned row of this table goes."""
+        self.mutate(bridge, f"delete table={table}")
 
     def drop_counters(self, bridge: str) -> dict[int, int]:
         """Cookie -> frames, over all rows that have a cookie, once the datapath's counters have been read."""
-        self.appctl("revalidator/wait")
+        self.settle()
         mgmt = f"unix:{self.directory}/{bridge}.mgmt"
         counts: dict[int, int] = {}
         dump = run(["ovs-ofctl", "-OOpenFlow14", "dump-flows", mgmt], env=self.environment)
@@ -154,14 +187,26 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "it left no log"
 
 
+def column_words(table: str, record: str, column: str, value: str) -> Iterator[str]:
+    """ovs-vsctl's words that set one column (`tag`) or one key of it (`other_config:mac-aging-time`).
+
+    `flow_tables:N` with a number is how many rows table N holds; more are refused.
+    """
+    name, _, key = column.partition(":")
+    if name == "flow_tables":
+        yield from ("--", f"--id=@table{key}", "create", "Flow_Table", f"flow_limit={value}", "overflow_policy=refuse")
+        value = f"@table{key}"
+    yield from ("--", "set", table, record, f"{column}={value}")
+
+
 def _transaction(bridges: Sequence[Bridge], datapath_type: str) -> Iterator[str]:
     yield from ("--", "set", "Open_vSwitch", ".", *_GLOBAL)
     for bridge in bridges:
-        settings = [f"{key}={value}" for key, value in bridge.columns]
         yield from ("--", "add-br", bridge.name, "--", "set", "Bridge", bridge.name)
-        yield from (f"datapath_type={datapath_type}", "fail_mode=secure", *settings)
+        yield from (f"datapath_type={datapath_type}", "fail_mode=secure", "other_config:disable-in-band=true")
         yield from ("protocols=OpenFlow10,OpenFlow13,OpenFlow14", f"other_config:datapath-id={bridge.dpid}")
-        yield "other_config:disable-in-band=true"
+        for column, value in bridge.columns:
+            yield from column_words("Bridge", bridge.name, column, value)
         # Open vSwitch's own port of a bridge is no port of a switch: in a VLAN that nothing carries it takes no part.
         yield from ("--", "set", "Port", bridge.name, f"tag={RESERVED_VLAN}")
         for port in bridge.ports:

@@ -77,6 +77,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "flooded": answer.flooded,
         "reason": ending.reason.value if ending and ending.reason else None,
         "dropped_at": {"box": ending.box, "switch": ending.switch, "port": ending.interface} if ending else None,
+        "statements": list(ending.statements) if ending else [],
         "trails": [{"count": trail.count, "hops": hops_json(trail.hops)} for trail in answer.trails],
         "predicted": hops_json(answer.predicted),
         "agrees": answer.agrees,
@@ -163,8 +164,13 @@ def _end_text(hops: Sequence[Hop]) -> str:
     if last.reason:
         came = next((hop.interface for hop in reversed(hops[:-1]) if hop.evidence == "wire"), last.interface)
         how = "" if came == last.interface else f", having come in on {came}"
-        return f"a copy was dropped in {last.box} {last.switch} at {last.interface}{how}: {last.reason}"
+        return f"a copy was dropped in {last.box} {last.switch} at {last.interface}{how}: {_because(last)}"
     return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point})"
+
+
+def _because(ending: Hop) -> str:
+    """`Double Tag (VLAN-6)`."""
+    return f"{ending.reason}" + (f" ({' '.join(ending.statements)})" if ending.statements else "")
 
 
 def verdict(answer: Answer) -> str:
@@ -174,7 +180,7 @@ def verdict(answer: Answer) -> str:
     if answer.disposition == "delivered":
         said = f"delivered to {answer.receiver}" + (" (and flooded)" if answer.flooded else "")
     elif ending is not None:
-        said = f"dropped in {ending.box}, switch {ending.switch or '-'}, at port {ending.interface}: {ending.reason}"
+        said = f"dropped in {ending.box}, switch {ending.switch or '-'}, at port {ending.interface}: {_because(ending)}"
     elif answer.trails:
         last = answer.trails[0].hops[-1]
         said = f"lost: last seen in {last.box} at {last.interface} ({last.point})"

@@ -47,10 +47,19 @@ def read_topology_file(path: Path) -> Topology:
 
 def read_topology(text: str, source: str) -> Topology:
     """Raises TopologyError with every mistake of the file."""
+    return topology_of(document_of(text, source), source)
+
+
+def document_of(text: str, source: str) -> Document:
+    """Raises TopologyError for what is no YAML at all; other mistakes are in the document."""
     try:
-        document = read_document(text)
+        return read_document(text)
     except YamlMistake as error:
         raise TopologyError(source, [error.mistake]) from None
+
+
+def topology_of(document: Document, source: str) -> Topology:
+    """Raises TopologyError with every mistake of the document."""
     mistakes = list(document.mistakes)
     if document.value is None and not mistakes:
         raise TopologyError(source, [Mistake(1, 1, "", "the file is empty", "a topology needs at least `name:`")])

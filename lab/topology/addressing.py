@@ -36,10 +36,11 @@ class Addresses:
         raise ValueError(f"no address is left in {prefix}")
 
     def ip(self, policy: VlanPolicy) -> str:
-        """10.V.V.N/24 in the VLAN of a port group or access port; empty for VGT, and when 254 are given out."""
+        """10.V.V.N/24 in the VLAN of a port group or access port, the primary one of a private VLAN; empty for VGT, and
+        when 254 are given out."""
         if policy.tagging is Tagging.VGT:
             return ""
-        vlan = policy.vlan
+        vlan = policy.pvlan.primary if policy.pvlan else policy.vlan
         for number in self._ip_counters[vlan]:
             ip = f"10.{vlan // 256}.{vlan % 256}.{number}"
             if ip not in self._ips:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,7 @@ from lab.model import (
     PhysicalSwitch,
     Pnic,
     PortGroup,
+    PvlanMap,
     Security,
     StandardSwitch,
     Tagging,
@@ -29,16 +31,18 @@ from lab.model import (
     VlanPolicy,
     Vm,
 )
-from lab.topology import addressing
+from lab.topology import addressing, distributed
 from lab.topology.addressing import Addresses
+from lab.topology.distributed import Mirrors, since
 from lab.topology.nodes import Document, Path, path_text
 from lab.topology.schema import (
-    RELEASES,
     CableSpec,
+    DistributedPortGroupSpec,
     DistributedSwitchSpec,
     HostSpec,
     MachineSpec,
     NetworkSpec,
+    PhysicalSwitchSpec,
     PnicSpec,
     PortGroupSpec,
     SecuritySpec,
@@ -61,11 +65,6 @@ def resolve(spec: TopologySpec, document: Document, source: str) -> tuple[Topolo
     return resolver.topology(source), resolver.mistakes
 
 
-def since(release: str, first: str) -> bool:
-    """True when `release` is `first` or later."""
-    return RELEASES.index(release) >= RELEASES.index(first)
-
-
 def default_security(release: str, distributed: bool) -> Security:
     """A vSS has reject, accept, accept before 7.0, a vDS the same before 5.1; all reject from then on."""
     strict = since(release, "5.1" if distributed else "7.0")
@@ -78,6 +77,10 @@ class _Resolver:
         self.document = document
         self.mistakes: list[Mistake] = []
         self._groups: dict[str, dict[str, list[PortGroup]]] = {}
+        self._pvlans = {
+            name: distributed.pvlan_map(("distributed_switches", name), dvs, self._wrong)
+            for name, dvs in spec.distributed_switches.items()
+        }
         self._addresses = Addresses(*self._given())
 
     # -- telling
@@ -105,10 +108,7 @@ class _Resolver:
         spec = self.spec
         self._node_names()
         self._site_names()
-        switches = {
-            name: PhysicalSwitch(name, self._site(("physical_switches", name), s.site), s.mac_table)
-            for name, s in spec.physical_switches.items()
-        }
+        switches = {name: self._physical(name, s) for name, s in spec.physical_switches.items()}
         cables = self._cables()
         hosts = {name: self._host(name, host) for name, host in spec.hosts.items()}
         distributed = {name: self._distributed(name, s) for name, s in spec.distributed_switches.items()}
@@ -121,6 +121,8 @@ class _Resolver:
             if (nic := self._vmk(host, name, vmk))
         )
         vms = {name: self._vm(name, vm) for name, vm in spec.vms.items()}
+        nics = {nic.label: nic for nic in (*vmknics, *(nic for vm in vms.values() if vm for nic in vm.nics))}
+        distributed = {name: self._with_traffic_watched(switch, nics) for name, switch in distributed.items()}
         machines = {name: self._machine(name, m) for name, m in spec.machines.items()}
         return Topology(
             name=spec.name,
@@ -144,7 +146,10 @@ class _Resolver:
         given = self.spec.knobs
         bpdu = given.block_guest_bpdu
         blocked = since(self.spec.release, "8.0") if bpdu is None else bool(bpdu)
-        return Knobs(blocked, bool(given.reverse_path), given.est_guest_tag, given.prio_tag)
+        return Knobs(
+            blocked, bool(given.reverse_path), given.est_guest_tag, given.prio_tag, bool(given.reverse_path_promisc),
+            given.forged_compare,
+        )  # fmt: skip
 
     # -- names
 
@@ -191,6 +196,31 @@ class _Resolver:
 
     # -- physical switches
 
+    def _physical(self, name: str, spec: PhysicalSwitchSpec) -> PhysicalSwitch:
+        return PhysicalSwitch(
+            name=name,
+            site=self._site(("physical_switches", name), spec.site),
+            mac_table=spec.mac_table,
+            bpdu_guard=spec.bpdu_guard,
+            port_security=spec.port_security,
+            stp=spec.stp,
+            pvlans=self._all_pvlans(name) if spec.pvlan_aware else MappingProxyType({}),
+            cdp=spec.cdp,
+            lldp=spec.lldp,
+        )
+
+    def _all_pvlans(self, switch: str) -> PvlanMap:
+        """What a PVLAN-aware pSwitch is told: the maps of all distributed switches."""
+        path: Path = ("physical_switches", switch, "pvlan_aware")
+        known: dict[int, object] = {}
+        for name, found in self._pvlans.items():
+            for vlan, entry in found.items():
+                if known.setdefault(vlan, entry) != entry:
+                    self._wrong(path, f"private VLAN {vlan} is not the same on {name} as before it", "one map for all")
+        if not known:
+            self._wrong(path, "no distributed switch has private VLANs", "pvlans: {100: {101: isolated}}")
+        return MappingProxyType({vlan: entry for found in self._pvlans.values() for vlan, entry in found.items()})
+
     def _physical_port(self, path: Path, spec: PnicSpec | CableSpec | MachineSpec) -> PhysicalPort:
         if spec.access is not None and (spec.trunk is not None or spec.native is not None):
             self._wrong((*path, "access"), "access and trunk exclude each other", "an access port has one VLAN", True)
@@ -201,7 +231,7 @@ class _Resolver:
 
     def _cables(self) -> tuple[Cable, ...]:
         joined: dict[str, str] = {}
-        cables = []
+        cables: list[Cable] = []
 
         def root(name: str) -> str:
             while name in joined:
@@ -213,13 +243,13 @@ class _Resolver:
             for n, end in enumerate(spec.ends):
                 self._pswitch((*path, "ends", n), end)
             a, b = spec.ends
-            cables.append(Cable((a, b), self._physical_port(path, spec)))
+            again = sum(1 for cable in cables if set(cable.ends) == {a, b})
+            cables.append(Cable((a, b), self._physical_port(path, spec), again + 1))
             if a == b:
                 self._wrong((*path, "ends"), f"both ends are in {a!r}")
             elif root(a) == root(b):
-                self._wrong(
-                    path, f"closes a loop between {a!r} and {b!r}", "spanning tree is not emulated by this version"
-                )
+                if not all(s.stp for s in self.spec.physical_switches.values()):
+                    self._wrong(path, f"closes a loop between {a!r} and {b!r}", "stp: true on every pSwitch")
             else:
                 joined[root(a)] = root(b)
         return tuple(cables)
@@ -257,7 +287,8 @@ class _Resolver:
             group: self._group((*path, "port_groups", group), group, name, g, base, team, list(spec.uplinks), False)
             for group, g in spec.port_groups.items()
         }
-        return StandardSwitch(name, host, tuple(spec.uplinks), spec.mtu, MappingProxyType(groups))
+        discovery = distributed.discovery(spec.discovery)
+        return StandardSwitch(name, host, tuple(spec.uplinks), spec.mtu, MappingProxyType(groups), discovery)
 
     def _distributed(self, name: str, spec: DistributedSwitchSpec) -> DistributedSwitch:
         path: Path = ("distributed_switches", name)
@@ -273,19 +304,62 @@ class _Resolver:
             for group, g in spec.port_groups.items()
         }
         uplinks_of = {host: tuple(uplinks) for host, uplinks in spec.uplinks.items()}
-        return DistributedSwitch(name, MappingProxyType(uplinks_of), spec.mtu, MappingProxyType(groups))
+        if spec.netflow and not since(self.spec.release, "5.0"):
+            self._wrong((*path, "netflow"), f"NetFlow is not in release {self.spec.release}", "from 5.0 on", True)
+        if spec.discovery.protocol == "lldp" and not since(self.spec.release, "5.0"):
+            self._wrong((*path, "discovery", "protocol"), f"LLDP is not in release {self.spec.release}", "from 5.0 on")
+        return DistributedSwitch(
+            name=name,
+            uplinks=MappingProxyType(uplinks_of),
+            mtu=spec.mtu,
+            port_groups=MappingProxyType(groups),
+            pvlans=self._pvlans[name],
+            netflow=distributed.netflow(spec.netflow) if spec.netflow else None,
+            discovery=distributed.discovery(spec.discovery),
+        )
+
+    def _with_traffic_watched(self, switch: DistributedSwitch, nics: Mapping[str, Nic]) -> DistributedSwitch:
+        """With its mirroring sessions, which name ports; and hosts that are to export flows must be able to."""
+        spec = self.spec.distributed_switches[switch.name]
+        able = {nic.host for nic in nics.values() if nic.is_vmk}
+        for nic in nics.values():
+            if nic.switch == switch.name and switch.port_groups[nic.port_group].netflow and nic.host not in able:
+                path = ("distributed_switches", switch.name, "port_groups", nic.port_group, "netflow")
+                self._wrong(path, f"{nic.host} has no vmkernel adapter to export from", f"hosts.{nic.host}.vmkernel")
+        sessions = Mirrors(switch.name, spec, nics, self.spec.release, self._wrong).sessions()
+        return replace(switch, mirrors=tuple(sessions))
 
     def _group(
         self, path: Path, name: str, switch: str, spec: PortGroupSpec, base: Security, team: Teaming,
         uplinks: list[str], distributed: bool,
     ) -> PortGroup:  # fmt: skip
-        return PortGroup(
+        group = PortGroup(
             name=name,
             switch=switch,
-            vlan=self._vlan((*path, "vlan"), spec.vlan, distributed),
+            vlan=self._vlan((*path, "vlan"), spec.vlan or 0, distributed),
             security=self._security(base, spec.security),
             teaming=self._teaming((*path, "teaming"), team, spec.teaming, uplinks),
         )
+        return self._distributed_group(path, group, spec) if isinstance(spec, DistributedPortGroupSpec) else group
+
+    def _distributed_group(self, path: Path, group: PortGroup, spec: DistributedPortGroupSpec) -> PortGroup:
+        """With what only a port group of a distributed switch has."""
+        policy, pvlans = group.vlan, self._pvlans[group.switch]
+        if spec.pvlan is not None and spec.vlan is not None:
+            self._wrong((*path, "pvlan"), "vlan and pvlan exclude each other", "leave one of them out", True)
+        elif spec.pvlan is not None and spec.pvlan not in pvlans:
+            known = f"there is {', '.join(map(str, pvlans))}" if pvlans else f"{group.switch} has no pvlans:"
+            self._wrong((*path, "pvlan"), f"no private VLAN {spec.pvlan} on {group.switch}", known)
+        elif spec.pvlan is not None:
+            policy = VlanPolicy(Tagging.PVLAN, spec.pvlan, pvlan=pvlans[spec.pvlan])
+        if spec.mac_learning and not since(self.spec.release, "6.7"):
+            self._wrong(
+                (*path, "mac_learning"), f"MAC learning is not in release {self.spec.release}", "from 6.7 on", True
+            )
+        if spec.netflow and self.spec.distributed_switches[group.switch].netflow is None:
+            self._wrong((*path, "netflow"), f"{group.switch} has no netflow:", "netflow: {collector: 10.0.5.9}", True)
+        learning = distributed.mac_learning(spec.mac_learning) if spec.mac_learning else None
+        return replace(group, vlan=policy, mac_learning=learning, netflow=spec.netflow)
 
     def _vlan(self, path: Path, vlan: Any, distributed: bool) -> VlanPolicy:
         if isinstance(vlan, tuple):

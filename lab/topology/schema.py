@@ -1,7 +1,8 @@
 """The topology file's grammar: keys, types and ranges. What names mean is for `resolve`.
 
 `NOT_EMULATED` of a section names keys of vSphere that this version knows and does not build: they are refused by name,
-so that a file which asks for them does not seem to have them.
+so that a file which asks for them does not seem to have them. `DISTRIBUTED_ONLY` names those that a standard switch
+does not have in vSphere either.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pydantic import (
 )
 
 from lab.model import ALL_VLANS, VLAN_MAX, Ranges
-from lab.units import Rate
+from lab.units import Duration, Rate
 
 NAME_MAX = 80
 RELEASES = ("4.1", "5.0", "5.1", "5.5", "6.0", "6.5", "6.7", "7.0", "8.0")
@@ -163,6 +164,37 @@ def _later(*known: str) -> Any:
     return BeforeValidator(check)
 
 
+def _duration(low: float, high: float) -> Any:
+    """Whole seconds within the API's range."""
+
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError('must be a time, such as "60s" or "10min"')
+        seconds = Duration.parse(value).seconds
+        if not low <= seconds <= high or seconds != int(seconds):
+            raise ValueError(f"{value!r} is not a whole number of seconds from {low:g} to {high:g}")
+        return int(seconds)
+
+    return PlainValidator(parse)
+
+
+def _ip(value: Any) -> str:
+    try:
+        found = ipaddress.ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None or found.version != 4 or found.is_multicast or found.is_unspecified or found.is_loopback:
+        raise ValueError(f"{value!r} is no IPv4 address of a single adapter, such as 10.0.5.9")
+    return str(found)
+
+
+def _vlan_key(value: Any) -> int:
+    text = str(value)
+    if not text.isdigit() or not 1 <= int(text) <= VLAN_MAX:
+        raise ValueError(f"{text!r} is no VLAN ID from 1 to {VLAN_MAX}")
+    return int(text)
+
+
 _VLANS = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=NAME_MAX)]
 GroupName = Annotated[str, BeforeValidator(_group_name), Field(min_length=1, max_length=2 * NAME_MAX + 1)]
@@ -182,6 +214,9 @@ Vid = Annotated[int, Field(ge=1, le=VLAN_MAX)]
 Mac = Annotated[str, PlainValidator(_mac), WithJsonSchema({"type": "string", "examples": ["00:50:56:00:00:01"]})]
 Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "examples": ["10.0.10.1/24"]})]
 Off = Annotated[bool, PlainValidator(_off), WithJsonSchema({"const": False})]
+VlanKey = Annotated[int, PlainValidator(_vlan_key), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,4}$"})]
+IpAddress = Annotated[str, PlainValidator(_ip), WithJsonSchema({"type": "string", "examples": ["10.0.5.9"]})]
+_TIME = WithJsonSchema({"type": ["string", "number"], "examples": ["60s"]})
 PnicName = Annotated[str, Field(pattern=r"^vmnic[0-9]{1,3}$")]
 VmkName = Annotated[str, Field(pattern=r"^vmk[0-9]{1,3}$")]
 Mtu = Annotated[int, Field(ge=1280, le=9000)]
@@ -204,6 +239,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     NOT_EMULATED: ClassVar[frozenset[str]] = frozenset()
+    DISTRIBUTED_ONLY: ClassVar[frozenset[str]] = frozenset()
 
     @field_validator("*", mode="before")
     @classmethod
@@ -217,10 +253,8 @@ class Section(BaseModel):
 class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
         [
-            "reverse_path_promisc",
             "beacon_ethertype",
             "iphash",
-            "forged_compare",
             "nioc",
             "vmci_vm2vm",
             "vmotion_encrypt",
@@ -233,6 +267,8 @@ class KnobsSpec(Section):
     reverse_path: Literal[0, 1] = 1
     est_guest_tag: Literal["drop", "pass"] = "drop"
     prio_tag: Literal["untag", "drop"] = "untag"
+    reverse_path_promisc: Literal[0, 1] = 0
+    forged_compare: Literal["effective", "vmx"] = "effective"
 
 
 class ClockSpec(Section):
@@ -244,12 +280,15 @@ class SiteSpec(Section):
 
 
 class PhysicalSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("port_security", "channel", "link_state_tracking", "lldp", "cdp", "fex"))
+    NOT_EMULATED = frozenset(("channel", "link_state_tracking", "fex"))
     site: Name | None = None
-    mac_table: Annotated[int, Field(ge=10, le=1_000_000)] = 8192
-    bpdu_guard: Off = False
-    pvlan_aware: Off = False
-    stp: Off = False
+    mac_table: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    bpdu_guard: bool = False
+    port_security: Annotated[int, Field(ge=1, le=8192)] | None = None
+    pvlan_aware: bool = False
+    stp: bool = False
+    cdp: bool = False
+    lldp: bool = False
 
 
 class CableSpec(Section):
@@ -271,7 +310,7 @@ class PnicSpec(Section):
 
 
 class SecuritySpec(Section):
-    promiscuous: Annotated[AcceptReject, _later("accept")] | None = None
+    promiscuous: AcceptReject | None = None
     mac_changes: AcceptReject | None = None
     forged_transmits: AcceptReject | None = None
 
@@ -287,33 +326,96 @@ class TeamingSpec(Section):
 
 class PortGroupSpec(Section):
     NOT_EMULATED = frozenset(("shaping",))
-    vlan: PortGroupVlan = 0
+    DISTRIBUTED_ONLY = frozenset(("pvlan", "mac_learning", "netflow", "network_pool"))
+    vlan: PortGroupVlan = None
     security: SecuritySpec = SecuritySpec()
     teaming: TeamingSpec = TeamingSpec()
 
 
+class MacLearningSpec(Section):
+    limit: Annotated[int, Field(ge=0, le=4096)] = 4096
+    over_limit: Literal["drop", "allow"] = "drop"
+    unicast_flooding: bool = True
+    age: Annotated[int, _duration(1, 65535), _TIME] = 600
+
+
 class DistributedPortGroupSpec(PortGroupSpec):
-    NOT_EMULATED = frozenset(("shaping", "pvlan", "network_pool", "mac_learning", "netflow", "blocked"))
+    NOT_EMULATED = frozenset(("shaping", "network_pool", "blocked"))
+    DISTRIBUTED_ONLY = frozenset()
+    pvlan: Vid | None = None
+    mac_learning: MacLearningSpec | None = None
+    netflow: bool = False
+
+
+class StandardDiscoverySpec(Section):
+    protocol: Literal["cdp"] = "cdp"
+    operation: Literal["none", "listen", "advertise", "both"] = "listen"
+
+
+class DiscoverySpec(StandardDiscoverySpec):
+    protocol: Literal["cdp", "lldp"] = "cdp"  # type: ignore[assignment]
+
+
+class NetflowSpec(Section):
+    collector: IpAddress
+    port: Annotated[int, Field(ge=1, le=65535)] = 2055
+    active_timeout: Annotated[int, _duration(60, 3600), _TIME] = 60
+    idle_timeout: Annotated[int, _duration(10, 600), _TIME] = 15
+    sampling: Annotated[int, Field(ge=0, le=16384)] = 4096
+    internal_flows_only: bool = False
+    domain: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+
+
+class MirrorFromSpec(Section):
+    transmitted: list[Name] = []
+    received: list[Name] = []
+    vlans: list[Vid] = []
+
+
+class MirrorToSpec(Section):
+    ports: list[Name] = []
+    uplinks: list[Name] = []
+    addresses: list[IpAddress] = []
+
+
+class MirrorSpec(Section):
+    type: Literal[
+        "dvPortMirror", "remoteMirrorSource", "remoteMirrorDest", "encapsulatedRemoteMirrorSource", "mixedDestMirror"
+    ]
+    sources: Annotated[MirrorFromSpec, Field(alias="from")]
+    to: MirrorToSpec
+    vlan: Vid | None = None
+    strip_vlan: bool = False
+    length: Annotated[int, Field(ge=60, le=9000)] | None = None
+    sampling: Annotated[int, Field(ge=1, le=65535)] = 1
+    normal_traffic: bool = False
+    encapsulation: Literal["gre", "erspan2", "erspan3"] = "gre"
+    id: Annotated[int, Field(ge=0, le=0x3FF)] = 0
+    cos: Annotated[int, Field(ge=0, le=7)] = 0
 
 
 class StandardSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("shaping", "discovery", "ports"))
+    NOT_EMULATED = frozenset(("shaping", "ports"))
+    DISTRIBUTED_ONLY = frozenset(("pvlans", "mirrors", "netflow", "lags", "network_io_control", "multicast_filtering"))
     uplinks: list[PnicName] = []
     mtu: Mtu = 1500
     security: SecuritySpec = SecuritySpec()
     teaming: TeamingSpec = TeamingSpec()
     port_groups: dict[Name, PortGroupSpec] = {}
+    discovery: StandardDiscoverySpec = StandardDiscoverySpec()
 
 
 class DistributedSwitchSpec(Section):
-    NOT_EMULATED = frozenset(
-        ("pvlans", "network_io_control", "lags", "mirrors", "netflow", "discovery", "health_check")
-    )
+    NOT_EMULATED = frozenset(("network_io_control", "lags", "health_check", "multicast_filtering"))
     uplinks: dict[Name, list[PnicName]] = {}
     mtu: Mtu = 1500
     security: SecuritySpec = SecuritySpec()
     teaming: TeamingSpec = TeamingSpec()
     port_groups: dict[Name, DistributedPortGroupSpec] = {}
+    pvlans: dict[VlanKey, dict[VlanKey, Literal["promiscuous", "isolated", "community"]]] = {}
+    mirrors: dict[Name, MirrorSpec] = {}
+    netflow: NetflowSpec | None = None
+    discovery: DiscoverySpec = DiscoverySpec()
 
 
 class VmkSpec(Section):

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.model import HostSwitch, PhysicalPort, Tagging, Topology
+from lab.model import HostSwitch, MirrorKind, PhysicalPort, Tagging, Topology, VlanPolicy
 from lab.topology.addressing import HOSTS_IN_24
 
 
 def warnings(topology: Topology) -> tuple[str, ...]:
     """One line each, in file order."""
-    return tuple(dict.fromkeys((*_trunks(topology), *_idle_pnics(topology), *_without_address(topology))))
+    found = (
+        *_trunks(topology),
+        *_idle_pnics(topology),
+        *_without_address(topology),
+        *_learning_in_vain(topology),
+        *_mirrors(topology),
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _trunks(topology: Topology) -> Iterator[str]:
@@ -20,9 +27,17 @@ def _trunks(topology: Topology) -> Iterator[str]:
             if policy.tagging is Tagging.VGT:
                 continue
             for pnic in (*port.active, *port.standby):
-                why = _lost(topology.hosts[part.host].pnics[pnic].port, policy.vlan)
-                if why:
-                    yield f"{_place(part, port.nic.port_group)}: {why} at {part.host}:{pnic}"
+                for vlan in _needed(policy):
+                    why = _lost(topology.hosts[part.host].pnics[pnic].port, vlan)
+                    if why:
+                        yield f"{_place(part, port.nic.port_group)}: {why} at {part.host}:{pnic}"
+
+
+def _needed(policy: VlanPolicy) -> tuple[int, ...]:
+    """What the trunk must carry for a port of this policy: for a private VLAN its primary too (PVL-8)."""
+    if policy.pvlan is None or policy.pvlan.primary == policy.vlan:
+        return (policy.vlan,)
+    return (policy.vlan, policy.pvlan.primary)
 
 
 def _lost(port: PhysicalPort, vlan: int) -> str:
@@ -53,3 +68,20 @@ def _without_address(topology: Topology) -> Iterator[str]:
     for nic in (*topology.vmknics, *topology.vnics):
         if not nic.address and topology.port_group(nic).vlan.tagging is not Tagging.VGT:
             yield f"{nic.label} has no address: {HOSTS_IN_24} are derived in a VLAN, give it one with ip:"
+
+
+def _learning_in_vain(topology: Topology) -> Iterator[str]:
+    for dvs in topology.distributed_switches.values():
+        for group in dvs.port_groups.values():
+            if group.mac_learning and not group.security.forged_transmits:
+                yield f"{group.label}: MAC learning, but forged transmits are rejected: nothing is to learn (SEC-18)"
+
+
+def _mirrors(topology: Topology) -> Iterator[str]:
+    host_of = {nic.label: nic.host for nic in (*topology.vnics, *topology.vmknics)}
+    for dvs in topology.distributed_switches.values():
+        for session in dvs.mirrors:
+            here = {host_of[label] for label in (*session.transmitted, *session.received)}
+            there = {host_of[label] for label in session.to_ports}
+            if session.kind is MirrorKind.DV_PORT and not here & there:
+                yield f"{dvs.name}: session {session.name} copies nothing: no destination is on a source's host (MIR-1)"

@@ -91,9 +91,11 @@ def _unknown_key(path: Path) -> tuple[str, str]:
     key = str(path[-1])
     if section is None:
         return f"unknown key {key!r}", ""
+    if key in section.DISTRIBUTED_ONLY:
+        return f"a standard switch has no {key!r}", "use a distributed switch"
     if key in section.NOT_EMULATED:
         return f"{key!r} {LATER}", "leave it out; the lab would not show what it does"
-    return f"unknown key {key!r}", suggestion(key, list(section.model_fields))
+    return f"unknown key {key!r}", suggestion(key, [f.alias or name for name, f in section.model_fields.items()])
 
 
 def _section_at(path: Path) -> type[Section] | None:
@@ -102,8 +104,8 @@ def _section_at(path: Path) -> type[Section] | None:
     for part in path:
         section = _class_in(here)
         if section is not None:
-            field = section.model_fields.get(str(part))
-            here = field.annotation if field else None
+            fields = {f.alias or name: f for name, f in section.model_fields.items()}
+            here = fields[str(part)].annotation if str(part) in fields else None
         else:
             here = next((a for a in reversed(get_args(_container(here)))), None)
     return _class_in(here)

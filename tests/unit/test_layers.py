@@ -16,8 +16,8 @@ SOURCES = {
 }
 SYSTEM = ("mininet", "scapy", "pyroute2", "subprocess")
 PURE = [
-    "lab.topology", "lab.plan", "lab.predict", "lab.model", "lab.state", "lab.frame", "lab.report.where",
-    "lab.report.verify",
+    "lab.topology", "lab.topology.edit", "lab.plan", "lab.predict", "lab.model", "lab.state", "lab.state_json",
+    "lab.frame", "lab.report.where", "lab.report.verify", "lab.observe.trace",
 ]  # fmt: skip
 
 
@@ -81,6 +81,11 @@ def test_the_plan_never_sees_predict() -> None:
     assert not {m for m in loaded_by("lab.plan") if m.startswith("lab.predict")}
 
 
+def test_a_topology_never_sees_what_is_made_of_it() -> None:
+    loaded = {".".join(name.split(".")[:2]) for name in loaded_by("lab.topology.edit") if name.startswith("lab.")}
+    assert loaded == {"lab.topology", "lab.model", "lab.errors", "lab.units"}
+
+
 def test_traffic_knows_of_the_lab_only_errors_units_and_frames() -> None:
     names = {name for file in SOURCES if file.startswith("traffic/") for name in imported(file)}
     of_lab = {".".join(name.split(".")[:2]) for name in names if name.split(".")[0] == "lab"}
@@ -88,7 +93,9 @@ def test_traffic_knows_of_the_lab_only_errors_units_and_frames() -> None:
     assert of_lab <= {"lab.errors", "lab.units", "lab.frame"}
 
 
-@pytest.mark.parametrize("module", ["traffic.frames", "traffic.canary", "traffic.inject", "traffic.hexfile"])
+@pytest.mark.parametrize(
+    "module", sorted(file.removesuffix(".py").replace("/", ".") for file in SOURCES if file.startswith("traffic/"))
+)
 def test_traffic_loads_scapy_only_when_a_frame_needs_it(module: str) -> None:
     assert "scapy" not in loaded_by(module)
 

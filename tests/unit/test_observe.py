@@ -1,5 +1,5 @@
 """Traces, sightings and captures read into values. The traces were recorded in a running lab of `switching.yaml`
-(LONELY: of a pSwitch with one port in the VLAN)."""
+(LONELY: of a pSwitch with one port in the VLAN; MIRRORED: of `port-mirroring.yaml`, its session cut to 60 bytes)."""
 
 from __future__ import annotations
 
@@ -36,11 +36,19 @@ bridge("dvs0")
     goto_table:20
 20. in_port="web1.eth0",vlan_tci=0x0000/0x1fff, priority 100
     set_field:0xa->reg0
+    goto_table:25
+25. priority 0
+    goto_table:28
+28. priority 0
     goto_table:30
 30. reg0=0xa,dl_dst=00:50:56:00:00:02, priority 100
     set_field:0x65->reg5
     goto_table:50
 50. reg5=0x65, priority 50
+    goto_table:52
+52. reg5=0x65, priority 50
+    goto_table:55
+55. priority 0
     goto_table:60
 60. reg5=0x65, priority 50
     output:"web2.eth0"
@@ -62,20 +70,25 @@ bridge("dvs0")
     goto_table:20
 20. in_port="web1.eth0",vlan_tci=0x0000/0x1fff, priority 100
     set_field:0xa->reg0
+    goto_table:25
+25. priority 0
+    goto_table:28
+28. priority 0
     goto_table:30
-30. reg0=0xa,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00, priority 90
+30. reg0=0xa,dl_dst=ff:ff:ff:ff:ff:ff, priority 95
     clone(set_field:0x64->reg5,resubmit(,50))
     set_field:0x64->reg5
     resubmit(,50)
-    50. reg5=0x64, priority 50
-            goto_table:60
-        60. reg5=0x64, priority 50
-            output:"web1.eth0"
-             >> skipping output to input port
+    50. reg5=0x64,in_port="web1.eth0", priority 400
+            drop
     clone(set_field:0x65->reg5,resubmit(,50))
     set_field:0x65->reg5
     resubmit(,50)
     50. reg5=0x65, priority 50
+            goto_table:52
+        52. reg5=0x65, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x65, priority 50
             output:"web2.eth0"
@@ -83,6 +96,10 @@ bridge("dvs0")
     set_field:0x66->reg5
     resubmit(,50)
     50. reg5=0x66, priority 50
+            goto_table:52
+        52. reg5=0x66, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x66, priority 50
             output:"app1.eth0"
@@ -90,6 +107,10 @@ bridge("dvs0")
     set_field:0x68->reg5
     resubmit(,50)
     50. reg5=0x68, priority 50
+            goto_table:52
+        52. reg5=0x68, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x68, priority 50
             push_vlan:0x8100
@@ -101,7 +122,7 @@ bridge("dvs0")
     clone(set_field:0x6b->reg5,resubmit(,50))
     set_field:0x6b->reg5
     resubmit(,50)
-    50. reg5=0x6b, priority 200, cookie 0xd0008006b
+    50. reg5=0x6b, priority 300, cookie 0xd00080413006b
             drop
     goto_table:40
 40. in_port="web1.eth0", priority 100
@@ -133,24 +154,36 @@ bridge("dvs0")
     move:NXM_OF_VLAN_TCI[13..15]->NXM_NX_REG1[0..2]
      -> NXM_NX_REG1[0..2] is now 0
     pop_vlan
+    goto_table:25
+25. priority 0
+    goto_table:28
+28. priority 0
     goto_table:30
-30. reg0=0xa,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00, priority 90
+30. reg0=0xa,dl_dst=ff:ff:ff:ff:ff:ff, priority 95
     clone(set_field:0x64->reg5,resubmit(,50))
     set_field:0x64->reg5
     resubmit(,50)
     50. reg5=0x64, priority 50
+            goto_table:52
+        52. reg5=0x64, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x64, priority 50
             output:"web1.eth0"
     clone(set_field:0x65->reg5,resubmit(,50))
     set_field:0x65->reg5
     resubmit(,50)
-    50. reg5=0x65,in_port=vmnic1, priority 100, cookie 0xd00070065
+    50. reg5=0x65,in_port=vmnic1, priority 100, cookie 0xd0007010b0065
             drop
     clone(set_field:0x66->reg5,resubmit(,50))
     set_field:0x66->reg5
     resubmit(,50)
     50. reg5=0x66, priority 50
+            goto_table:52
+        52. reg5=0x66, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x66, priority 50
             output:"app1.eth0"
@@ -158,6 +191,10 @@ bridge("dvs0")
     set_field:0x68->reg5
     resubmit(,50)
     50. reg5=0x68, priority 50
+            goto_table:52
+        52. reg5=0x68, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x68, priority 50
             push_vlan:0x8100
@@ -169,7 +206,7 @@ bridge("dvs0")
     clone(set_field:0x6b->reg5,resubmit(,50))
     set_field:0x6b->reg5
     resubmit(,50)
-    50. reg5=0x6b, priority 200, cookie 0xd0008006b
+    50. reg5=0x6b, priority 300, cookie 0xd00080413006b
             drop
     goto_table:40
 40. reg2=0x1, priority 200
@@ -190,7 +227,7 @@ bridge("dvs0")
     goto_table:15
 15. priority 0
     goto_table:20
-20. in_port="web1.eth0", priority 10, cookie 0xd00010064
+20. in_port="web1.eth0", priority 10, cookie 0xd000102060064
     drop
 
 Final flow: unchanged
@@ -214,25 +251,25 @@ bridge("vSwitch0")
     move:NXM_OF_VLAN_TCI[13..15]->NXM_NX_REG1[0..2]
      -> NXM_NX_REG1[0..2] is now 0x5
     pop_vlan
+    goto_table:25
+25. priority 0
+    goto_table:28
+28. priority 0
     goto_table:30
-30. reg0=0xa,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00, priority 90
+30. reg0=0xa,dl_dst=ff:ff:ff:ff:ff:ff, priority 95
     clone(set_field:0x66->reg5,resubmit(,50))
     set_field:0x66->reg5
     resubmit(,50)
-    50. reg5=0x66, priority 50
-            goto_table:60
-        60. reg5=0x66, priority 50
-            push_vlan:0x8100
-            move:NXM_NX_REG0[0..11]->NXM_OF_VLAN_TCI[0..11]
-             -> NXM_OF_VLAN_TCI[0..11] is now 0xa
-            move:NXM_NX_REG1[0..2]->NXM_OF_VLAN_TCI[13..15]
-             -> NXM_OF_VLAN_TCI[13..15] is now 0x5
-            output:"vgt1.eth0"
-             >> skipping output to input port
+    50. reg5=0x66,in_port="vgt1.eth0", priority 400
+            drop
     clone(set_field:0x67->reg5,resubmit(,50))
     set_field:0x67->reg5
     resubmit(,50)
     50. reg5=0x67, priority 50
+            goto_table:52
+        52. reg5=0x67, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x67, priority 50
             output:"old1.eth0"
@@ -240,6 +277,10 @@ bridge("vSwitch0")
     set_field:0x68->reg5
     resubmit(,50)
     50. reg5=0x68, priority 50
+            goto_table:52
+        52. reg5=0x68, priority 50
+            goto_table:55
+        55. priority 0
             goto_table:60
         60. reg5=0x68, priority 50
             output:"old2.eth0"
@@ -264,21 +305,66 @@ Flow: in_port=gw,dl_vlan=0,dl_vlan_pcp=3,vlan_tci1=0x0000,dl_src=00:0c:29:00:00:
 
 bridge("tor1")
 --------------
- 0. in_port=gw,dl_vlan=0, priority 100
-    NORMAL
-     -> learned that 00:0c:29:00:00:01 is on port gw in VLAN 10
-     -> no learned MAC for destination, flooding
+ 0. in_port=gw, priority 100
+    goto_table:10
+10. in_port=gw,dl_vlan=0, priority 100
+    move:NXM_OF_VLAN_TCI[13..15]->NXM_NX_REG1[0..2]
+     -> NXM_NX_REG1[0..2] is now 0x3
+    pop_vlan
+    set_field:0xa->reg0
+    goto_table:30
+30. priority 50
+    move:NXM_OF_ETH_DST[]->OXM_OF_PKT_REG4[0..47]
+     -> OXM_OF_PKT_REG4[0..47] is now 0xffffffffffff
+    move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 00:0c:29:00:00:01
+    resubmit(,35)
+    35. No match.
+            drop
+    move:OXM_OF_PKT_REG4[0..47]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now ff:ff:ff:ff:ff:ff
+    move:NXM_NX_REG5[]->NXM_NX_REG6[]
+     -> NXM_NX_REG6[] is now 0
+    set_field:0->reg5
+    goto_table:31
+31. priority 10
+    learn(table=33,priority=1,limit=1,result_dst=NXM_NX_REG7[0],NXM_OF_ETH_SRC[])
+     -> table=33 dl_src=00:0c:29:00:00:01 priority=1 actions=drop
+     -> NXM_NX_REG7[0] is now 0
+     -> Limit exceeded, learn failed
+    goto_table:32
+32. reg6=0, priority 50
+    learn(table=35,hard_timeout=300,priority=50,cookie=0x1ea00000000,limit=8192,NXM_NX_REG0[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])
+     -> table=35 reg0=0xa,dl_dst=00:0c:29:00:00:01 priority=50 cookie=0x1ea00000000 hard=300 actions=load:0x5->NXM_NX_REG5[0..15]
+    goto_table:40
+40. dl_dst=01:00:00:00:00:00/01:00:00:00:00:00, priority 100
+    goto_table:50
+50. reg0=0xa, priority 50
+    output:gw
+     >> skipping output to input port
+    push_vlan:0x8100
+    move:NXM_NX_REG0[0..11]->NXM_OF_VLAN_TCI[0..11]
+     -> NXM_OF_VLAN_TCI[0..11] is now 0xa
+    move:NXM_NX_REG1[0..2]->NXM_OF_VLAN_TCI[13..15]
+     -> NXM_OF_VLAN_TCI[13..15] is now 0x3
+    output:"esx1-vmnic0"
+    output:"esx1-vmnic1"
+    output:"esx2-vmnic0"
+    output:"esx2-vmnic1"
+    output:tor2
 
-Final flow: unchanged
+Final flow: reg0=0xa,reg1=0x3,reg8=0xffff,reg9=0xffffffff,in_port=gw,dl_vlan=10,dl_vlan_pcp=3,vlan_tci1=0x0000,dl_src=00:0c:29:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
 Megaflow: recirc_id=0,eth,in_port=gw,dl_vlan=0,dl_vlan_pcp=3,dl_src=00:0c:29:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
-Datapath actions: pop_vlan,push_vlan(vid=10,pcp=3),tor2,esx2-vmnic0,esx1-vmnic1,esx2-vmnic1,esx1-vmnic0
+Datapath actions: pop_vlan,push_vlan(vid=10,pcp=3),esx1-vmnic0,esx1-vmnic1,esx2-vmnic0,esx2-vmnic1,tor2
 """  # noqa: E501
 ACCESS = """\
 Flow: in_port=gw,dl_vlan=10,dl_vlan_pcp=0,vlan_tci1=0x0000,dl_src=00:0c:29:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
 
 bridge("tor1")
 --------------
- 0. in_port=gw, priority 10, cookie 0xd00160005
+ 0. in_port=gw, priority 100
+    goto_table:10
+10. in_port=gw, priority 10, cookie 0xd001702100005
     drop
 
 Final flow: unchanged
@@ -290,42 +376,190 @@ Flow: in_port=gw,vlan_tci=0x0000,dl_src=00:0c:29:00:00:01,dl_dst=00:50:56:00:00:
 
 bridge("tor1")
 --------------
- 0. in_port=gw,vlan_tci=0x0000/0x1fff, priority 100
-    NORMAL
-     -> forwarding to learned port
+ 0. in_port=gw, priority 100
+    goto_table:10
+10. in_port=gw,vlan_tci=0x0000/0x1fff, priority 100
+    set_field:0xa->reg0
+    goto_table:30
+30. priority 50
+    move:NXM_OF_ETH_DST[]->OXM_OF_PKT_REG4[0..47]
+     -> OXM_OF_PKT_REG4[0..47] is now 0x5056000001
+    move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 00:0c:29:00:00:01
+    resubmit(,35)
+    35. reg0=0xa,dl_dst=00:0c:29:00:00:01, priority 50, cookie 0x1ea00000000
+            load:0x5->NXM_NX_REG5[0..15]
+    move:OXM_OF_PKT_REG4[0..47]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 00:50:56:00:00:01
+    move:NXM_NX_REG5[]->NXM_NX_REG6[]
+     -> NXM_NX_REG6[] is now 0x5
+    set_field:0->reg5
+    goto_table:31
+31. reg6=0x5,in_port=gw, priority 50
+    learn(table=35,hard_timeout=300,priority=50,cookie=0x1ea00000000,limit=1,NXM_NX_REG0[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])
+     -> table=35 reg0=0xa,dl_dst=00:0c:29:00:00:01 priority=50 cookie=0x1ea00000000 hard=300 actions=load:0x5->NXM_NX_REG5[0..15]
+    goto_table:40
+40. priority 50
+    resubmit(,35)
+    35. reg0=0xa,dl_dst=00:50:56:00:00:01, priority 50, cookie 0x1ea00000000
+            load:0x2->NXM_NX_REG5[0..15]
+    goto_table:45
+45. reg5=0x2, priority 50
+    push_vlan:0x8100
+    move:NXM_NX_REG0[0..11]->NXM_OF_VLAN_TCI[0..11]
+     -> NXM_OF_VLAN_TCI[0..11] is now 0xa
+    move:NXM_NX_REG1[0..2]->NXM_OF_VLAN_TCI[13..15]
+     -> NXM_OF_VLAN_TCI[13..15] is now 0
+    output:"esx1-vmnic1"
 
-Final flow: unchanged
+Final flow: reg0=0xa,reg5=0x2,reg6=0x5,reg8=0x50,reg9=0x56000001,in_port=gw,dl_vlan=10,dl_vlan_pcp=0,vlan_tci1=0x0000,dl_src=00:0c:29:00:00:01,dl_dst=00:50:56:00:00:01,dl_type=0x88b5
 Megaflow: recirc_id=0,eth,in_port=gw,dl_src=00:0c:29:00:00:01,dl_dst=00:50:56:00:00:01,dl_type=0x88b5
 Datapath actions: push_vlan(vid=10,pcp=0),esx1-vmnic1
-"""
+"""  # noqa: E501
 SAME_PORT = """\
 Flow: in_port="esx1-vmnic1",dl_vlan=10,dl_vlan_pcp=0,vlan_tci1=0x0000,dl_src=00:50:56:00:00:02,dl_dst=00:50:56:00:00:01,dl_type=0x88b5
 
 bridge("tor1")
 --------------
- 0. in_port="esx1-vmnic1",vlan_tci=0x100a/0x1ffe, priority 50
-    NORMAL
-     -> learned that 00:50:56:00:00:02 is on port esx1-vmnic1 in VLAN 10
-     -> learned port is input port, dropping
+ 0. in_port="esx1-vmnic1", priority 100
+    goto_table:10
+10. in_port="esx1-vmnic1",vlan_tci=0x100a/0x1ffe, priority 50
+    move:NXM_OF_VLAN_TCI[0..11]->NXM_NX_REG0[0..11]
+     -> NXM_NX_REG0[0..11] is now 0xa
+    move:NXM_OF_VLAN_TCI[13..15]->NXM_NX_REG1[0..2]
+     -> NXM_NX_REG1[0..2] is now 0
+    pop_vlan
+    goto_table:30
+30. priority 50
+    move:NXM_OF_ETH_DST[]->OXM_OF_PKT_REG4[0..47]
+     -> OXM_OF_PKT_REG4[0..47] is now 0x5056000001
+    move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 00:50:56:00:00:02
+    resubmit(,35)
+    35. No match.
+            drop
+    move:OXM_OF_PKT_REG4[0..47]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 00:50:56:00:00:01
+    move:NXM_NX_REG5[]->NXM_NX_REG6[]
+     -> NXM_NX_REG6[] is now 0
+    set_field:0->reg5
+    goto_table:31
+31. priority 10
+    learn(table=33,priority=1,limit=1,result_dst=NXM_NX_REG7[0],NXM_OF_ETH_SRC[])
+     -> table=33 dl_src=00:50:56:00:00:02 priority=1 actions=drop
+     -> NXM_NX_REG7[0] is now 0
+     -> Limit exceeded, learn failed
+    goto_table:32
+32. reg6=0, priority 50
+    learn(table=35,hard_timeout=300,priority=50,cookie=0x1ea00000000,limit=8192,NXM_NX_REG0[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])
+     -> table=35 reg0=0xa,dl_dst=00:50:56:00:00:02 priority=50 cookie=0x1ea00000000 hard=300 actions=load:0x2->NXM_NX_REG5[0..15]
+    goto_table:40
+40. priority 50
+    resubmit(,35)
+    35. reg0=0xa,dl_dst=00:50:56:00:00:01, priority 50, cookie 0x1ea00000000
+            load:0x2->NXM_NX_REG5[0..15]
+    goto_table:45
+45. reg5=0x2,in_port="esx1-vmnic1", priority 200, cookie 0xd001800000002
+    drop
 
-Final flow: unchanged
-Megaflow: recirc_id=0,eth,in_port="esx1-vmnic1",dl_vlan=10,dl_src=00:50:56:00:00:02,dl_dst=00:50:56:00:00:01,dl_type=0x88b5
+Final flow: reg0=0xa,reg5=0x2,reg8=0x50,reg9=0x56000001,in_port="esx1-vmnic1",vlan_tci=0x0000,dl_src=00:50:56:00:00:02,dl_dst=00:50:56:00:00:01,dl_type=0x88b5
+Megaflow: recirc_id=0,eth,in_port="esx1-vmnic1",dl_vlan=10,dl_vlan_pcp=0,dl_src=00:50:56:00:00:02,dl_dst=00:50:56:00:00:01,dl_type=0x88b5
 Datapath actions: drop
 """  # noqa: E501
 LONELY = """\
 Flow: in_port=alone,vlan_tci=0x0000,dl_src=00:0c:29:00:00:02,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
 
-bridge("tor1")
+bridge("tor3")
 --------------
- 0. in_port=alone,vlan_tci=0x0000/0x1fff, priority 100
-    NORMAL
-     -> learned that 00:0c:29:00:00:02 is on port alone in VLAN 77
-     -> no learned MAC for destination, flooding
+ 0. in_port=alone, priority 100
+    goto_table:10
+10. in_port=alone,vlan_tci=0x0000/0x1fff, priority 100
+    set_field:0x4d->reg0
+    goto_table:30
+30. priority 50
+    move:NXM_OF_ETH_DST[]->OXM_OF_PKT_REG4[0..47]
+     -> OXM_OF_PKT_REG4[0..47] is now 0xffffffffffff
+    move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 00:0c:29:00:00:02
+    resubmit(,35)
+    35. No match.
+            drop
+    move:OXM_OF_PKT_REG4[0..47]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now ff:ff:ff:ff:ff:ff
+    move:NXM_NX_REG5[]->NXM_NX_REG6[]
+     -> NXM_NX_REG6[] is now 0
+    set_field:0->reg5
+    goto_table:31
+31. priority 10
+    learn(table=33,priority=1,limit=1,result_dst=NXM_NX_REG7[0],NXM_OF_ETH_SRC[])
+     -> table=33 dl_src=00:0c:29:00:00:02 priority=1 actions=drop
+     -> NXM_NX_REG7[0] is now 0
+     -> Limit exceeded, learn failed
+    goto_table:32
+32. reg6=0, priority 50
+    learn(table=35,hard_timeout=300,priority=50,cookie=0x1ea00000000,limit=8192,NXM_NX_REG0[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])
+     -> table=35 reg0=0x4d,dl_dst=00:0c:29:00:00:02 priority=50 cookie=0x1ea00000000 hard=300 actions=load:0x1->NXM_NX_REG5[0..15]
+    goto_table:40
+40. dl_dst=01:00:00:00:00:00/01:00:00:00:00:00, priority 100
+    goto_table:50
+50. reg0=0x4d,in_port=alone, priority 60, cookie 0xd001900000001
+    drop
 
-Final flow: unchanged
+Final flow: reg0=0x4d,reg8=0xffff,reg9=0xffffffff,in_port=alone,vlan_tci=0x0000,dl_src=00:0c:29:00:00:02,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
 Megaflow: recirc_id=0,eth,in_port=alone,dl_src=00:0c:29:00:00:02,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
 Datapath actions: drop
-"""
+"""  # noqa: E501
+MIRRORED = """\
+Flow: in_port="db1.eth0",vlan_tci=0x0000,dl_src=00:50:56:00:00:03,dl_dst=00:50:56:00:00:04,dl_type=0x88b5
+
+bridge("dvs0")
+--------------
+ 0. in_port="db1.eth0", priority 100
+    goto_table:10
+10. in_port="db1.eth0",dl_src=00:50:56:00:00:03, priority 100
+    goto_table:15
+15. priority 0
+    goto_table:20
+20. in_port="db1.eth0",vlan_tci=0x0000/0x1fff, priority 100
+    set_field:0x14->reg0
+    goto_table:25
+25. in_port="db1.eth0", priority 50
+    clone(set_field:0x2->reg6,resubmit(,70))
+    set_field:0x2->reg6
+    resubmit(,70)
+    70. reg6=0x2, priority 50
+            push_vlan:0x8100
+            move:NXM_NX_REG0[0..11]->NXM_OF_VLAN_TCI[0..11]
+             -> NXM_OF_VLAN_TCI[0..11] is now 0x14
+            move:NXM_NX_REG1[0..2]->NXM_OF_VLAN_TCI[13..15]
+             -> NXM_OF_VLAN_TCI[13..15] is now 0
+            push_vlan:0x8100
+            set_field:0x13e7->vlan_tci
+            clone(set_field:0x2->reg7,resubmit(,75))
+            set_field:0x2->reg7
+            resubmit(,75)
+        75. reg6=0x2,reg7=0x2, priority 50
+            output(port=vmnic1,max_len=60)
+    goto_table:28
+28. priority 0
+    goto_table:30
+30. priority 10
+    goto_table:40
+40. in_port="db1.eth0", priority 100
+    set_field:0x1->reg5
+    goto_table:60
+60. reg5=0x1, priority 50
+    push_vlan:0x8100
+    move:NXM_NX_REG0[0..11]->NXM_OF_VLAN_TCI[0..11]
+     -> NXM_OF_VLAN_TCI[0..11] is now 0x14
+    move:NXM_NX_REG1[0..2]->NXM_OF_VLAN_TCI[13..15]
+     -> NXM_OF_VLAN_TCI[13..15] is now 0
+    output:vmnic0
+
+Final flow: reg0=0x14,reg5=0x1,in_port="db1.eth0",dl_vlan=20,dl_vlan_pcp=0,vlan_tci1=0x0000,dl_src=00:50:56:00:00:03,dl_dst=00:50:56:00:00:04,dl_type=0x88b5
+Megaflow: recirc_id=0,eth,in_port="db1.eth0",dl_src=00:50:56:00:00:03,dl_dst=00:50:56:00:00:04,dl_type=0x88b5
+Datapath actions: trunc(60),push_vlan(vid=20,pcp=0),push_vlan(vid=999,pcp=0),vmnic1,pop_vlan,vmnic0
+"""  # noqa: E501
 TEN, FIVE = Tag(10), Tag(10, 5)
 
 
@@ -355,7 +589,7 @@ TEN, FIVE = Tag(10), Tag(10, 5)
         pytest.param(
             FLOOD,
             (Tag(0, 3),),
-            [(port, (Tag(10, 3),)) for port in ("tor2", "esx2-vmnic0", "esx1-vmnic1", "esx2-vmnic1", "esx1-vmnic0")],
+            [(port, (Tag(10, 3),)) for port in ("esx1-vmnic0", "esx1-vmnic1", "esx2-vmnic0", "esx2-vmnic1", "tor2")],
             id="priority tag becomes a VLAN tag",
         ),
         pytest.param(LEARNED, (), [("esx1-vmnic1", (TEN,))], id="learning switch, known address"),
@@ -368,33 +602,48 @@ def test_copies_that_leave_by_a_trace(
     assert read_trace(text, came_in).outputs == tuple(Output(port, tags) for port, tags in outputs)
 
 
+def test_mir_3_a_copy_that_is_cut_and_the_frame_that_is_not() -> None:
+    assert read_trace(MIRRORED, ()).outputs == (
+        Output("vmnic1", (Tag(999), Tag(20)), length=60), Output("vmnic0", (Tag(20),)),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "drops"),
     [
         pytest.param(LOCAL, [], id="delivered"),
-        pytest.param(DOUBLE_TAG, [(DropReason.DOUBLE_TAG, 100)], id="by a row"),
-        pytest.param(BROADCAST_OUT, [(DropReason.PORT_BLOCKED, 107)], id="one copy of several"),
+        pytest.param(DOUBLE_TAG, [(DropReason.DOUBLE_TAG, 100, "VLAN-6")], id="by a row"),
+        pytest.param(BROADCAST_OUT, [(DropReason.PORT_BLOCKED, 107, "SEC-19")], id="one copy of several"),
         pytest.param(
-            FROM_UPLINK, [(DropReason.REVERSE_PATH, 101), (DropReason.PORT_BLOCKED, 107)], id="two copies of several"
+            FROM_UPLINK,
+            [(DropReason.REVERSE_PATH, 101, "FWD-11"), (DropReason.PORT_BLOCKED, 107, "SEC-19")],
+            id="two copies of several",
         ),
-        pytest.param(ACCESS, [(DropReason.PSWITCH_ACCESS_TAGGED, 5)], id="by a pSwitch's row"),
-        pytest.param(FLOOD, [], id="flooded"),
+        pytest.param(ACCESS, [(DropReason.PSWITCH_ACCESS_TAGGED, 5, "VLAN-16")], id="by a pSwitch's row"),
+        pytest.param(FLOOD, [], id="flooded, nothing learned there yet"),
         pytest.param(LEARNED, [], id="learned"),
-        pytest.param(SAME_PORT, [(DropReason.PSWITCH_SAME_PORT, 0)], id="learned on the port it came in"),
-        pytest.param(LONELY, [(DropReason.PSWITCH_NO_RECEIVER, 0)], id="no other port in the VLAN"),
+        pytest.param(MIRRORED, [], id="mirrored"),
+        pytest.param(SAME_PORT, [(DropReason.PSWITCH_SAME_PORT, 2, "")], id="learned on the port it came in"),
+        pytest.param(LONELY, [(DropReason.PSWITCH_NO_RECEIVER, 1, "")], id="no other port in the VLAN"),
     ],
 )
-def test_drops_by_a_trace(text: str, drops: list[tuple[DropReason, int]]) -> None:
+def test_drops_by_a_trace(text: str, drops: list[tuple[DropReason, int, str]]) -> None:
     assert read_trace(text, ()).drops == tuple(drops)
 
 
 @pytest.mark.parametrize(
     ("text", "tables"),
     [
-        pytest.param(LOCAL, (0, 10, 15, 20, 30, 50, 60), id="delivered locally"),
+        pytest.param(LOCAL, (0, 10, 15, 20, 25, 28, 30, 50, 52, 55, 60), id="delivered locally"),
         pytest.param(DOUBLE_TAG, (0, 10, 15, 20), id="dropped on the way"),
-        pytest.param(BROADCAST_OUT, (0, 10, 15, 20, 30, *(50, 60) * 4, 50, 40, 60), id="once for each copy"),
-        pytest.param(FLOOD, (0,), id="pSwitch"),
+        pytest.param(
+            BROADCAST_OUT,
+            (0, 10, 15, 20, 25, 28, 30, 50, *(50, 52, 55, 60) * 3, 50, 40, 60),
+            id="once for each copy, and where its own and a blocked one end",
+        ),
+        pytest.param(MIRRORED, (0, 10, 15, 20, 25, 70, 75, 28, 30, 40, 60), id="a mirror copy on its way"),
+        pytest.param(ACCESS, (0, 10), id="pSwitch"),
+        pytest.param(LEARNED, (0, 10, 30, 35, 31, 40, 35, 45), id="pSwitch, learned rows"),
     ],
 )
 def test_tables_hit_by_a_trace(text: str, tables: tuple[int, ...]) -> None:
@@ -409,11 +658,28 @@ def test_tables_hit_by_a_trace(text: str, tables: tuple[int, ...]) -> None:
         ("set(vlan(vid=7,pcp=2)),a", [("a", (Tag(7, 2),))]),
         ("push_vlan(tpid=0x88a8,vid=7,pcp=1),a", [("a", (Tag(7, 1, 0x88A8), TEN))]),
         ("pop_vlan,set(eth(src=00:50:56:00:00:01)),a", [("a", ())]),
+        ("userspace(pid=0,controller(reason=1)),a", [("a", (TEN,))]),
+        ("ct_clear,a", [("a", (TEN,))]),
     ],
 )
 def test_datapath_actions(actions: str, outputs: list[tuple[str, tuple[Tag, ...]]]) -> None:
     trace = read_trace(f"Flow: in_port=x\nDatapath actions: {actions}\n", (TEN,))
     assert trace.outputs == tuple(Output(port, tags) for port, tags in outputs)
+
+
+@pytest.mark.parametrize(
+    ("actions", "lengths"),
+    [
+        ("a,b", [("a", None), ("b", None)]),
+        ("trunc(60),a,b", [("a", 60), ("b", None)]),
+        ("trunc(60),push_vlan(vid=7,pcp=0),a,pop_vlan,b", [("a", 60), ("b", None)]),
+        ("trunc(60),a,trunc(100),b", [("a", 60), ("b", 100)]),
+        ("clone(trunc(60),a),b", [("a", 60), ("b", None)]),
+    ],
+)
+def test_mir_3_truncation_is_of_the_next_copy_only(actions: str, lengths: list[tuple[str, int | None]]) -> None:
+    trace = read_trace(f"Flow: in_port=x\nDatapath actions: {actions}\n", (TEN,))
+    assert [(output.interface, output.length) for output in trace.outputs] == lengths
 
 
 # -- sightings

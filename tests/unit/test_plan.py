@@ -8,20 +8,29 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matching import hit, hits, holds, number
 
-from lab.frame import BROADCAST, DropReason
-from lab.model import ALL_VLANS, Cable, HostSwitch, Knobs, PhysicalPort, Topology, in_ranges
-from lab.plan import compile_plan, pswitch, vswitch
+from lab.frame import ALL_SYSTEMS, BROADCAST, CDP_MAC, LLDP_MAC, DropReason
+from lab.model import Cable, HostSwitch, Knobs, PhysicalPort, Topology, in_ranges
+from lab.plan import compile_plan, vswitch
 from lab.plan.names import INTERFACE_MAX, NODE_MAX, box_mac, datapath_id, linux_name
 from lab.plan.render import render
-from lab.plan.types import Bridge, NodeKind, Row, reason_of_cookie
+from lab.plan.tables import (
+    DISPATCH,
+    KEEP_PRIORITY,
+    POP_TAG,
+    PUSH_TAG,
+    REVERSE,
+    TEAMING,
+    VLAN_IN,
+)
+from lab.plan.types import Bridge, Dropped, NodeKind, Row, reason_of_cookie
 from lab.plan.vlans import blocks, register_matches, tag_matches
 from lab.plan.wiring import pswitch_ports
 from lab.state import initial_state, with_links_down
@@ -35,8 +44,8 @@ KEYS = [(bridge.node, bridge.label) for bridge in PLAN.bridges]
 MAC = {nic.owner: nic.mac for nic in (*TOPOLOGY.vnics, *TOPOLOGY.vmknics)}
 UNKNOWN = "00:50:56:3f:00:01"
 BPDU = "01:80:c2:00:00:00"
+MULTICAST = "01:00:5e:00:00:fb"
 
-vids = st.integers(1, 4094)
 ranges = st.lists(st.integers(1, 4094), min_size=2, max_size=8, unique=True).map(
     lambda edges: tuple(zip(sorted(edges)[::2], sorted(edges)[1::2], strict=False))
 )
@@ -46,33 +55,6 @@ labels = st.text(st.characters(codec="utf-8"), max_size=70)
 
 def bridge_of(box: str, label: str) -> Bridge:
     return next(b for b in PLAN.bridges if (b.node, b.label) == (box, label))
-
-
-def number(text: str) -> int:
-    return int(text.replace(":", ""), 16) if ":" in text else int(text, 0)
-
-
-@cache
-def fields_of(match: str) -> list[tuple[str, int, int]]:
-    """Field, value and mask of each part of a match."""
-    parts = [re.split("[=/]", part) for part in filter(None, match.split(","))]
-    return [(key, number(value), number(mask[0]) if mask else ~0) for key, value, *mask in parts]
-
-
-def holds(match: str, packet: dict[str, int]) -> bool:
-    """OpenFlow's meaning of a match: every field under its mask; what the packet does not say is 0."""
-    return all(packet.get(key, 0) & mask == value for key, value, mask in fields_of(match))
-
-
-def hits(rows: Iterable[Row], table: int, packet: dict[str, int]) -> list[Row]:
-    """The rows of the highest priority that match."""
-    found = [row for row in rows if row.table == table and holds(row.match, packet)]
-    return [row for row in found if row.priority == max(r.priority for r in found)]
-
-
-def hit(rows: Iterable[Row], table: int, **packet: int | str) -> Row:
-    (row,) = hits(rows, table, {key: number(v) if isinstance(v, str) else v for key, v in packet.items()})
-    return row
 
 
 def rows_of(box: str, label: str, topology: Topology = TOPOLOGY, down: Iterable[tuple[str, str]] = ()) -> list[Row]:
@@ -218,7 +200,7 @@ def packet(key: tuple[str, str], port: str = "", to: str = "", **more: int | str
             DVS, 20, "trunk1.eth0", {"vlan_tci": PRIORITY}, DropReason.VLAN_MISMATCH, "VLAN-14", id="vlan_14 in a trunk"
         ),
         pytest.param(
-            DVS, 30, "web1.eth0", {"to": "web1", "reg0": 10}, DropReason.OWN_PORT, "", id="to its own address"
+            DVS, 30, "web1.eth0", {"to": "web1", "reg0": 10}, DropReason.OWN_PORT, "FWD-1", id="to its own address"
         ),
         pytest.param(
             VSS, 30, "vmnic0", {"to": "est1", "reg0": 5, "reg2": 1}, DropReason.VLAN_MISMATCH, "VLAN-2", id="vlan_2"
@@ -231,9 +213,22 @@ def packet(key: tuple[str, str], port: str = "", to: str = "", **more: int | str
             id="fwd_17 to a disconnected port",
         ),
         pytest.param(
-            DVS, 30, "vmnic1", {"to": BROADCAST, "reg0": 99, "reg2": 1}, DropReason.NO_RECEIVER, "FWD-8",
+            VSS, 30, "vmnic0", {"to": "old1", "reg0": 20, "reg2": 1}, DropReason.VLAN_MISMATCH, "VLAN-4", id="vlan_4"
+        ),
+        pytest.param(
+            DVS, 30, "vmnic1", {"to": BROADCAST, "reg0": 99, "reg2": 1}, DropReason.NO_RECEIVER, "FWD-7",
             id="broadcast of a VLAN that nobody is in",
         ),
+        pytest.param(
+            DVS, 30, "vmnic1", {"to": ALL_SYSTEMS, "reg0": 99, "reg2": 1}, DropReason.NO_RECEIVER, "FWD-19",
+            id="multicast of a VLAN that nobody is in",
+        ),
+        pytest.param(
+            DVS, 30, "vmnic1", {"to": MULTICAST, "reg0": 10, "reg2": 1}, DropReason.NO_RECEIVER, "FWD-19",
+            id="fwd_19 multicast that nobody asked for",
+        ),
+        pytest.param(DVS, 0, "vmnic1", {"to": CDP_MAC}, DropReason.DISCOVERY, "MIR-13", id="mir_13 cdp"),
+        pytest.param(DVS, 0, "vmnic2", {"to": LLDP_MAC}, DropReason.DISCOVERY, "MIR-13", id="mir_13 lldp"),
         pytest.param(DVS, 50, "vmnic2", {"reg5": 100}, DropReason.REVERSE_PATH, "FWD-11", id="fwd_11 other uplink"),
         pytest.param(DVS, 50, "vmnic2", {"reg5": 107}, DropReason.PORT_BLOCKED, "SEC-19", id="sec_19 blocked receives"),
     ],
@@ -253,33 +248,38 @@ def test_what_a_vswitch_drops(
         pytest.param(DVS, 10, "db1.eth0", {"dl_src": MAC["db1"]}, "goto_table:15", id="sec_7 own source"),
         pytest.param(DVS, 10, "web1.eth0", {"dl_src": UNKNOWN}, "goto_table:15", id="sec_7 forged, accepted"),
         pytest.param(DVS, 15, "web1.eth0", {"to": BPDU}, "goto_table:20", id="fwd_16 not blocked"),
-        pytest.param(DVS, 20, "web1.eth0", {"vlan_tci": UNTAGGED}, "set_field:0xa->reg0,goto_table:30", id="vlan_3"),
+        pytest.param(DVS, 20, "web1.eth0", {"vlan_tci": UNTAGGED}, "set_field:0xa->reg0,goto_table:25", id="vlan_3"),
         pytest.param(
             DVS, 20, "web1.eth0", {"vlan_tci": 0xB000},
-            f"{vswitch.KEEP_PRIORITY},pop_vlan,set_field:0xa->reg0,goto_table:30",
+            f"{KEEP_PRIORITY},pop_vlan,set_field:0xa->reg0,goto_table:25",
             id="vlan_14 priority tag, PCP 5",
         ),
-        pytest.param(VSS, 20, "est1.eth0", {"vlan_tci": UNTAGGED}, "set_field:0x0->reg0,goto_table:30", id="vlan_1"),
-        pytest.param(
-            DVS, 20, "trunk1.eth0", {"vlan_tci": 0x1015}, f"{vswitch.POP_TAG},goto_table:30", id="vlan_9 in range"
-        ),
-        pytest.param(VSS, 20, "vgt1.eth0", {"vlan_tci": 0x1FFE}, f"{vswitch.POP_TAG},goto_table:30", id="vlan_8"),
-        pytest.param(VSS, 20, "vmnic0", {"vlan_tci": 0x1FFE}, f"{vswitch.POP_TAG},goto_table:30", id="uplink, any tag"),
+        pytest.param(VSS, 20, "est1.eth0", {"vlan_tci": UNTAGGED}, "set_field:0x0->reg0,goto_table:25", id="vlan_1"),
+        pytest.param(DVS, 20, "trunk1.eth0", {"vlan_tci": 0x1015}, f"{POP_TAG},goto_table:25", id="vlan_9 in range"),
+        pytest.param(VSS, 20, "vgt1.eth0", {"vlan_tci": 0x1FFE}, f"{POP_TAG},goto_table:25", id="vlan_8"),
+        pytest.param(VSS, 20, "vmnic0", {"vlan_tci": 0x1FFE}, f"{POP_TAG},goto_table:25", id="uplink, any tag"),
         pytest.param(
             DVS, 30, "web1.eth0", {"to": "app1", "reg0": 10}, "set_field:102->reg5,goto_table:50", id="fwd_1 local"
         ),
         pytest.param(DVS, 30, "web1.eth0", {"to": "db1", "reg0": 10}, "goto_table:40", id="fwd_3 other VLAN"),
         pytest.param(DVS, 30, "web1.eth0", {"to": UNKNOWN, "reg0": 10}, "goto_table:40", id="fwd_4 unknown"),
         pytest.param(DVS, 30, "web1.eth0", {"to": "gone", "reg0": 10}, "goto_table:40", id="fwd_17 sent outside"),
+        pytest.param(DVS, 0, "web1.eth0", {"to": CDP_MAC}, "goto_table:10", id="mir_13 a guest's cdp goes on"),
+        pytest.param(DVS, 25, "web1.eth0", {"reg0": 10}, "goto_table:28", id="no session mirrors what comes in"),
+        pytest.param(DVS, 28, "web1.eth0", {"to": "app1", "reg0": 10}, "goto_table:30", id="nobody is promiscuous"),
         pytest.param(DVS, 30, "web1.eth0", {"to": BROADCAST, "reg0": 99}, "goto_table:40", id="no receiver inside"),
+        pytest.param(DVS, 30, "web1.eth0", {"to": MULTICAST, "reg0": 10}, "goto_table:40", id="fwd_19 nobody asked"),
         pytest.param(DVS, 40, "web1.eth0", {}, "set_field:1->reg5,goto_table:60", id="team_pid_1 vmnic1"),
         pytest.param(DVS, 40, "web2.eth0", {}, "set_field:2->reg5,goto_table:60", id="team_pid_2 vmnic2"),
         pytest.param(DVS, 40, "vmnic1", {"reg2": 1}, "drop", id="fwd_8 uplink to uplink"),
-        pytest.param(DVS, 50, "vmnic1", {"reg5": 100}, "goto_table:60", id="fwd_11 own uplink"),
-        pytest.param(DVS, 50, "web2.eth0", {"reg5": 100}, "goto_table:60", id="from a local port"),
+        pytest.param(DVS, 50, "vmnic1", {"reg5": 100}, "goto_table:52", id="fwd_11 own uplink"),
+        pytest.param(DVS, 50, "web2.eth0", {"reg5": 100}, "goto_table:52", id="from a local port"),
+        pytest.param(DVS, 50, "web1.eth0", {"reg5": 100}, "drop", id="its own frame is no drop of the switch"),
+        pytest.param(DVS, 52, "web2.eth0", {"reg5": 100}, "goto_table:55", id="sec_9 its own MAC"),
+        pytest.param(DVS, 55, "web2.eth0", {"reg5": 100}, "goto_table:60", id="no session mirrors what goes out"),
         pytest.param(DVS, 60, "", {"reg5": 100, "reg0": 10}, "output:100", id="vlan_4 tag off"),
-        pytest.param(DVS, 60, "", {"reg5": 1, "reg0": 10}, f"{vswitch.PUSH_TAG},output:1", id="vlan_3 tag on"),
-        pytest.param(DVS, 60, "", {"reg5": 104, "reg0": 10}, f"{vswitch.PUSH_TAG},output:104", id="vlan_8 tag on"),
+        pytest.param(DVS, 60, "", {"reg5": 1, "reg0": 10}, f"{PUSH_TAG},output:1", id="vlan_3 tag on"),
+        pytest.param(DVS, 60, "", {"reg5": 104, "reg0": 10}, f"{PUSH_TAG},output:104", id="vlan_8 tag on"),
         pytest.param(VSS, 60, "", {"reg5": 102, "reg0": 0}, "output:102", id="vlan_8 untagged stays"),
         pytest.param(VSS, 60, "", {"reg5": 1, "reg0": 0}, "output:1", id="vlan_1 untagged stays"),
     ],
@@ -296,12 +296,15 @@ def copies(row: Row) -> set[int]:
 
 
 @pytest.mark.parametrize("key", list(TOPOLOGY.host_switches), ids="-".join)
-def test_fwd_6_a_broadcast_is_copied_to_every_connected_port_of_its_vlan(key: tuple[str, str]) -> None:
+@pytest.mark.parametrize("to", [BROADCAST, ALL_SYSTEMS])
+def test_fwd_6_fwd_19_a_group_that_all_ask_for_is_copied_to_every_connected_port_of_its_vlan(
+    key: tuple[str, str], to: str
+) -> None:
     part, rows = TOPOLOGY.host_switches[key], bridge_of(*key).rows
     client = vswitch.client_number(part.ports[0])
     for vid in range(4095):
         members = {vswitch.client_number(p) for p in part.ports if p.nic.connected and p.vlan.carries(vid)}
-        row = hit(rows, 30, in_port=client, reg0=vid, dl_dst=BROADCAST)
+        row = hit(rows, 30, in_port=client, reg0=vid, dl_dst=to)
         assert copies(row) == members
         assert row.actions.endswith("goto_table:40")
 
@@ -318,7 +321,7 @@ def test_fwd_8_only_the_teaming_table_leads_to_an_uplink(key: tuple[str, str]) -
     uplinks = range(1, len(TOPOLOGY.host_switches[key].uplinks) + 1)
     to_uplink = re.compile(rf"set_field:({'|'.join(map(str, uplinks))})->reg5")
     leading = [row for row in bridge_of(*key).rows if to_uplink.search(row.actions)]
-    assert {row.table for row in leading} == {vswitch.TEAMING}
+    assert {row.table for row in leading} == {TEAMING}
     assert all("in_port=" in row.match and f"in_port={n}," not in f"{row.match}," for row in leading for n in uplinks)
 
 
@@ -330,7 +333,7 @@ def outer_tags(part: HostSwitch) -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize("key", list(TOPOLOGY.host_switches), ids="-".join)
 def test_every_frame_meets_exactly_one_row_where_it_enters(key: tuple[str, str]) -> None:
     rows = bridge_of(*key).rows
-    table = [row for row in rows if row.table == vswitch.VLAN_IN]
+    table = [row for row in rows if row.table == VLAN_IN]
     met = [len(hits(table, 20, {"in_port": n, "vlan_tci": tci})) for n, tci in outer_tags(TOPOLOGY.host_switches[key])]
     assert set(met) == {1}
 
@@ -338,7 +341,7 @@ def test_every_frame_meets_exactly_one_row_where_it_enters(key: tuple[str, str])
 @pytest.mark.parametrize("key", list(TOPOLOGY.host_switches), ids="-".join)
 @pytest.mark.parametrize("to", [*MAC.values(), BROADCAST, BPDU, UNKNOWN])
 def test_every_frame_meets_exactly_one_row_at_dispatch(key: tuple[str, str], to: str) -> None:
-    part, table = TOPOLOGY.host_switches[key], [r for r in bridge_of(*key).rows if r.table == vswitch.DISPATCH]
+    part, table = TOPOLOGY.host_switches[key], [r for r in bridge_of(*key).rows if r.table == DISPATCH]
     ways = [(1, 1), *((vswitch.client_number(p), 0) for p in part.ports)]
     frames = [{"in_port": n, "reg2": up, "reg0": v, "dl_dst": number(to)} for n, up in ways for v in (0, 5, 10, 20, 99)]
     assert {len(hits(table, 30, frame)) for frame in frames} == {1}
@@ -389,74 +392,10 @@ def test_team_f_7_a_port_without_a_usable_uplink_drops_what_would_leave() -> Non
 def test_team_f_1_a_dead_link_changes_teaming_and_reverse_teaming_of_its_ports_only() -> None:
     before, after = rows_of(*DVS), rows_of(*DVS, down=[("esx1", "vmnic1")])
     changed = set(before) ^ set(after)
-    assert {row.table for row in changed} == {vswitch.TEAMING, vswitch.REVERSE}
+    assert {row.table for row in changed} == {TEAMING, REVERSE}
     on_the_other = ["web2.eth0", "db1.eth0", "narrow1.eth0", "mute.eth0"]
     assert not {f"in_port={port_number(DVS, label)}" for label in on_the_other} & {row.match for row in changed}
     assert hit(after, 40, in_port=port_number(DVS, "web1.eth0")).why == "TEAM-PID-1: web1.eth0 on vmnic2"
-
-
-# -- pSwitch rows and columns
-
-
-@pytest.mark.parametrize(
-    ("port", "columns"),
-    [
-        pytest.param(
-            PhysicalPort(access=10), {"vlan_mode": "native-untagged", "tag": "10", "trunks": "10"}, id="access"
-        ),
-        pytest.param(PhysicalPort(), {"vlan_mode": "trunk"}, id="all VLANs"),
-        pytest.param(PhysicalPort(native=1), {"vlan_mode": "native-untagged", "tag": "1"}, id="all VLANs, native"),
-        pytest.param(
-            PhysicalPort(trunk=((20, 21), (10, 10))), {"vlan_mode": "trunk", "trunks": "[10,20,21]"}, id="listed"
-        ),
-        pytest.param(
-            PhysicalPort(trunk=((5, 5), (10, 10)), native=1),
-            {"vlan_mode": "native-untagged", "tag": "1", "trunks": "[5,10]"},
-            id="listed, native",
-        ),
-    ],
-)
-def test_a_pswitch_port_as_ovsdb_columns(port: PhysicalPort, columns: dict[str, str]) -> None:
-    assert dict(pswitch.columns_of(port)) == columns
-
-
-physical_ports = st.one_of(
-    st.builds(PhysicalPort, access=vids),
-    st.builds(PhysicalPort, trunk=ranges | st.just(ALL_VLANS), native=vids | st.none()),
-)
-
-
-def admitted(port: PhysicalPort, tci: int) -> DropReason | None:
-    """By the meaning of access, trunk and native VLAN: None for a frame that comes in."""
-    if tci & 0xFFF == 0:
-        return DropReason.PSWITCH_NO_NATIVE if port.access is None and port.native is None else None
-    if port.access is not None:
-        return DropReason.PSWITCH_ACCESS_TAGGED
-    allowed = in_ranges(tci & 0xFFF, port.trunk) or tci & 0xFFF == port.native
-    return None if allowed else DropReason.PSWITCH_VLAN
-
-
-@unhurried
-@given(st.lists(physical_ports, min_size=1, max_size=3), st.data())
-def test_vlan_16_a_pswitch_admits_what_its_port_is_configured_for(
-    ports: list[PhysicalPort], data: st.DataObject
-) -> None:
-    numbered = dict(enumerate(ports, start=1))
-    edges = {e for p in ports for span in p.trunk for e in (span[0] - 1, span[0], span[1], span[1] + 1) if e < 4095}
-    vid = data.draw(st.sampled_from(sorted({p.access or p.native or 7 for p in ports} | edges)) | vids)
-    for number_, port in numbered.items():
-        for tci in (UNTAGGED, PRIORITY, 0x1000 | vid, 0x1FFF):
-            met = hits(pswitch.rows_of(numbered), 0, {"in_port": number_, "vlan_tci": tci})
-            reason = admitted(port, tci)
-            assert {(row.actions, row.reason) for row in met} == {("drop" if reason else "NORMAL", reason)}
-
-
-def test_a_pswitch_passes_bpdus_and_has_the_mac_table_that_its_file_gives() -> None:
-    text = FILE.read_text().replace("{tor1: {}, tor2: {}}", "{tor1: {mac_table: 16}, tor2: {}}")
-    plan = compile_plan(*(lambda t: (t, initial_state(t)))(read_topology(text, "")))
-    columns = {bridge.label: dict(bridge.columns) for bridge in plan.bridges[:2]}
-    assert columns["tor1"] == {"other_config:forward-bpdu": "true", "other_config:mac-table-size": "16"}
-    assert columns["tor2"] == {"other_config:forward-bpdu": "true", "other_config:mac-table-size": "8192"}
 
 
 # -- nodes and cables
@@ -543,16 +482,52 @@ def test_an_unknown_label_is_a_key_error() -> None:
 # -- cookies
 
 
-@given(st.sampled_from(DropReason), st.integers(0, 0xFFFF))
-def test_a_cookie_gives_back_reason_and_port(reason: DropReason, port: int) -> None:
-    cookie = Row(0, 0, "", "drop", "", reason, port).cookie
-    assert reason_of_cookie(cookie) == (reason, port)
+STATEMENTS = ("", "FWD-1", "FWD-21", "VLAN-16", "PVL-11", "SEC-19", "MIR-13", "TEAM-F-7", "TEAM-PID-2", "ATK-15")
+
+
+@given(st.sampled_from(DropReason), st.integers(0, 0xFFFF), st.sampled_from(STATEMENTS))
+def test_a_cookie_gives_back_reason_port_and_statement(reason: DropReason, port: int, statement: str) -> None:
+    cookie = Row(0, 0, "", "drop", statement, reason, port).cookie
+    assert reason_of_cookie(cookie) == Dropped(reason, port, statement) == (reason, port, statement)
     assert 0 < cookie < 1 << 64
 
 
-@pytest.mark.parametrize(
-    "cookie", [0, 1, 0xD, 0xC_0001_0064, 0x1_000D_0001_0064, 0xD_0000_0000 | len(DropReason) << 16, 0xD_FFFF_0000]
+@given(
+    st.tuples(st.sampled_from(DropReason), st.integers(0, 0xFFFF), st.sampled_from(STATEMENTS)),
+    st.tuples(st.sampled_from(DropReason), st.integers(0, 0xFFFF), st.sampled_from(STATEMENTS)),
 )
+def test_different_drops_have_different_cookies(
+    one: tuple[DropReason, int, str], other: tuple[DropReason, int, str]
+) -> None:
+    cookies = [Row(0, 0, "", "drop", why, reason, port).cookie for reason, port, why in (one, other)]
+    assert (cookies[0] == cookies[1]) is (one == other)
+
+
+@pytest.mark.parametrize(
+    ("why", "statement"),
+    [
+        ("TEAM-PID-1: web1.eth0 on vmnic1", "TEAM-PID-1"),
+        ("SEC-2: it is for one of them", "SEC-2"),
+        ("uplink", ""),
+        ("ATK-1b", ""),
+        ("FWD", ""),
+        ("NIOC-3", ""),
+        ("its own frame", ""),
+        ("FWD-", ""),
+    ],
+)
+def test_a_cookie_has_room_for_an_id_and_not_for_words(why: str, statement: str) -> None:
+    assert reason_of_cookie(Row(0, 0, "", "drop", why, DropReason.MTU, 7).cookie) == (DropReason.MTU, 7, statement)
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        0, 1, 0xD, 0xD_0001_0064, 0xC_0001_0000_0064, 0x1_000D_0001_0000_0064,
+        0xD << 48 | len(DropReason) << 32, 0xD_FFFF_0000_0000, 0xD_0000_0900_0000, 0xD_0000_FF00_0000,
+        0x1EA << 32 | 100,
+    ],
+)  # fmt: skip
 def test_another_cookie_gives_nothing(cookie: int) -> None:
     assert reason_of_cookie(cookie) is None
 
@@ -566,7 +541,7 @@ def test_only_rows_that_drop_for_a_reason_have_a_cookie() -> None:
 
 def test_a_row_as_ovs_ofctl_reads_it() -> None:
     assert Row(20, 10, "in_port=100", "drop", "VLAN-6", DropReason.DOUBLE_TAG, 100).text() == (
-        "cookie=0xd00010064,table=20,priority=10,in_port=100,actions=drop"
+        "cookie=0xd000102060064,table=20,priority=10,in_port=100,actions=drop"
     )
     assert Row(15, 0, "", "goto_table:20").text() == "table=15,priority=0,actions=goto_table:20"
 
@@ -607,3 +582,14 @@ def test_the_printed_plan_shows_every_row_cable_and_node_once() -> None:
 def test_names_that_the_system_keeps_for_itself_are_changed(name: str) -> None:
     assert linux_name(name) != name
     assert linux_name(name + "1") == name + "1"
+
+
+def test_a_pswitch_is_compiled_with_all_that_its_file_says() -> None:
+    switches = "{tor1: {mac_table: 16, port_security: 2, bpdu_guard: true, cdp: true}, tor2: {}}"
+    topology = read_topology(FILE.read_text().replace("{tor1: {}, tor2: {}}", switches), "")
+    tor1, tor2 = compile_plan(topology, initial_state(topology)).bridges[:2]
+    special = {DropReason.PSWITCH_BPDU_GUARD, DropReason.PSWITCH_PORT_SECURITY, DropReason.PSWITCH_DISCOVERY}
+    assert special <= {row.reason for row in tor1.rows}
+    assert special.isdisjoint(row.reason for row in tor2.rows)
+    assert {row.actions for row in tor1.rows if "limit=2," in row.actions}
+    assert [dict(bridge.columns)["flow_tables:35"] for bridge in (tor1, tor2)] == ["16", "8192"]

@@ -162,17 +162,22 @@ CASES = [
     ),
     Case("fwd_11 unicast on the port's own uplink", "gw", "web2", received=(("web2", ()),), why=("FWD-11",)),
     Case(
-        "fwd_16 guest BPDU leaves", "est1", BPDU, received=(("vgt1", ()), ("est2", ()), ("vgt2", ()), ("plain", ())),
-        sent=(("esx1", "vmnic0", ()),), why=("FWD-6",),
+        "fwd_16 fwd_19 guest BPDU leaves, and no guest asked for it", "est1", BPDU, received=(("plain", ()),),
+        sent=(("esx1", "vmnic0", ()),), dropped=(("esx2", "vmnic0", DROPS.NO_RECEIVER),), why=("FWD-15", "FWD-19"),
     ),
     Case(
         "fwd_16 guest BPDU blocked", "est1", BPDU, dropped=(("esx1", "est1", DROPS.GUEST_BPDU),), why=("FWD-16",),
         topology=knobs(block_guest_bpdu=True),
     ),
     Case(
-        "fwd_16 blocking spares other multicast", "est1", "01:80:c2:00:00:0e",
+        "fwd_16 blocking spares other multicast", "est1", "01:80:c2:00:00:0e", received=(("plain", ()),),
+        sent=(("esx1", "vmnic0", ()),), dropped=(("esx2", "vmnic0", DROPS.DISCOVERY),), why=("FWD-19", "MIR-13"),
+        topology=knobs(block_guest_bpdu=True),
+    ),
+    Case(
+        "fwd_19 every guest has asked for the group of all systems", "est1", "01:00:5e:00:00:01",
         received=(("vgt1", ()), ("est2", ()), ("vgt2", ()), ("plain", ())), sent=(("esx1", "vmnic0", ()),),
-        why=("FWD-6",), topology=knobs(block_guest_bpdu=True),
+        why=("FWD-19",),
     ),
     Case(
         "fwd_17 to a disconnected vNIC: as to an unknown address", "web1", "gone", received=(("gw", ()),),
@@ -370,7 +375,7 @@ def test_fwd_6_a_broadcast_leaves_its_host_once(sender: str) -> None:
 
 def test_fwd_11_a_learned_address_moved_to_the_wrong_uplink_is_dropped() -> None:
     table = {"tor1": {(10, mac("web2")): "esx1-vmnic1"}}
-    wrong = predict(TOPOLOGY, STATE.with_mac_tables(table), "gw", frame("gw", "web2"))
+    wrong = predict(TOPOLOGY, STATE.with_tables(table, {}, {}), "gw", frame("gw", "web2"))
     assert dropped(wrong) == {("esx1", "web2", DROPS.REVERSE_PATH)}
     assert "FWD-11" in wrong.statements
     assert received(predict(TOPOLOGY, STATE, "gw", frame("gw", "web2"))) == [("web2", ())]
@@ -543,7 +548,7 @@ def test_a_pswitch_sends_a_known_address_out_of_one_port_and_floods_an_unknown_o
 
 def test_a_pswitch_never_sends_a_frame_back_where_it_came_from() -> None:
     table = {"tor1": {(10, mac("web3")): "esx1-vmnic1"}}
-    prediction = predict(TOPOLOGY, COLD.with_mac_tables(table), "web1.eth0", frame("web1", "web3"))
+    prediction = predict(TOPOLOGY, COLD.with_tables(table, {}, {}), "web1.eth0", frame("web1", "web3"))
     assert dropped(prediction) == {("tor1", "esx1-vmnic1", DROPS.PSWITCH_SAME_PORT)}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
-from lab.state import PortKey, State, initial_state, with_links_down
+from lab.state import MacTable, PortKey, State, initial_state, with_links_down
+from lab.state_json import from_json, to_json
 from lab.topology import read_topology
 
 TEXT = """
@@ -163,11 +166,56 @@ def test_links_down_are_exactly_those_named() -> None:
     assert after("0", "12").links_down == {("esx1", "vmnic1"), ("esx1", "vmnic2")}
 
 
-def test_what_the_pswitches_learned_stays_when_a_link_goes() -> None:
-    taught = START.with_mac_tables({"tor1": MappingProxyType({(10, "00:50:56:00:00:01"): "esx1-vmnic0"})})
-    assert with_links_down(TOPOLOGY, taught, [("esx1", "vmnic0")]).mac_tables == taught.mac_tables
-    assert taught.uplink_of == START.uplink_of
-    assert dict(START.mac_tables) == {}
+LEARNED: MacTable = MappingProxyType({(10, "00:50:56:00:00:01"): "esx1-vmnic0"})
+SECURED: MacTable = MappingProxyType({(10, "00:0c:29:00:00:01"): "gw"})
+NESTED: MacTable = MappingProxyType({(10, "00:50:56:00:00:02"): "a1.eth0"})
+TAUGHT = START.with_tables({"tor1": LEARNED}, {("esx1", "dvs0"): NESTED}, {"tor1": SECURED})
+BUSY = replace(
+    TAUGHT,
+    macs=MappingProxyType({("esx1", "a1.eth0"): "00:50:56:00:00:09"}),
+    promiscuous=frozenset({("esx1", "a2.eth0")}),
+    groups=MappingProxyType({("esx1", "a1.eth0"): frozenset({"01:00:5e:00:00:fb"}), ("esx1", "a2.eth0"): frozenset()}),
+    all_groups=frozenset({("esx1", "a3.eth0")}),
+    discarding=frozenset({("tor1", "esx1-vmnic0")}),
+)
+
+
+def test_the_three_kinds_of_table_are_put_where_they_belong() -> None:
+    assert (TAUGHT.mac_tables, TAUGHT.learned, TAUGHT.secured) == (
+        {"tor1": LEARNED}, {("esx1", "dvs0"): NESTED}, {"tor1": SECURED},
+    )  # fmt: skip
+    assert (START.mac_tables, START.learned, START.secured) == ({}, {}, {})
+    assert TAUGHT.with_tables({}, {}, {}) == START
+
+
+def test_what_switches_learned_and_guests_did_stays_when_a_link_goes() -> None:
+    after_it = with_links_down(TOPOLOGY, BUSY, [("esx1", "vmnic0")])
+    assert after_it.links_down == {("esx1", "vmnic0")}
+    assert after_it.uplink_of != BUSY.uplink_of
+    assert replace(after_it, links_down=BUSY.links_down, uplink_of=BUSY.uplink_of) == BUSY
+
+
+def test_a_table_that_is_given_is_copied() -> None:
+    given = {"tor1": dict(LEARNED)}
+    state = START.with_tables(given, {}, {})
+    given["tor2"] = {}
+    assert dict(state.mac_tables) == {"tor1": dict(LEARNED)}
+    with pytest.raises(TypeError):
+        state.mac_tables["tor2"] = {}  # type: ignore[index]
+
+
+def test_fwd_19_a_guest_that_said_nothing_asked_for_all_systems_only() -> None:
+    assert START.groups_of(("esx1", "a1.eth0")) == {"01:00:5e:00:00:01"}
+    assert BUSY.groups_of(("esx1", "a1.eth0")) == {"01:00:5e:00:00:fb"}
+    assert BUSY.groups_of(("esx1", "a2.eth0")) == frozenset()
+
+
+@pytest.mark.parametrize("state", [START, TAUGHT, BUSY, after("01")], ids=["start", "taught", "busy", "links down"])
+def test_a_state_is_the_same_after_a_journey_as_json(state: State) -> None:
+    said = json.loads(json.dumps(to_json(state)))
+    assert from_json(said) == state
+    assert to_json(from_json(said)) == said
+    assert set(said) == set(State.__dataclass_fields__)
 
 
 def test_a_state_is_never_changed_in_place() -> None:

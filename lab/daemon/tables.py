@@ -1,0 +1,33 @@
+"""What the switches of a running lab have really learned, in the model's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lab.model import Topology
+from lab.plan.tables import LEARNED
+from lab.plan.types import Bridge
+from lab.realise.net import Network
+from lab.state import MacTable, State
+
+
+def with_real_tables(network: Network, topology: Topology, state: State) -> State:
+    """`state` with the MAC tables of pSwitches, what they have secured, and what vNICs' MAC learning has."""
+    bridges = {(bridge.node, bridge.label): bridge for bridge in network.plan.bridges}
+    tables, secured, learned = {}, {}, {}
+    for switch in topology.physical_switches.values():
+        bridge = bridges[switch.name, switch.name]
+        tables[switch.name] = _table(bridge, network.ovs(switch.name).mac_table(bridge.name))
+        if switch.port_security is not None:
+            secured[switch.name] = _table(bridge, network.ovs(switch.name).secured(bridge.name))
+    for place, part in topology.host_switches.items():
+        if any(port.mac_learning for port in part.ports):
+            bridge = bridges[place]
+            learned[place] = _table(bridge, network.ovs(part.host).learned(bridge.name, LEARNED))
+    return state.with_tables(tables, learned, secured)
+
+
+def _table(bridge: Bridge, entries: Iterable[tuple[int, int, str]]) -> MacTable:
+    """From (OpenFlow port, VLAN, MAC); ports that are not the model's (a switch's own) are left out."""
+    labels = {port.number: port.label for port in bridge.ports}
+    return {(vlan, mac): labels[port] for port, vlan, mac in entries if port in labels}

@@ -1,0 +1,148 @@
+"""A frame in a physical switch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lab.frame import BPDU_MACS, CDP_MAC, LLDP_MAC, DropReason, Point, Tag
+from lab.model import Machine, PhysicalPort
+from lab.predict.trail import AtPSwitch, AtUplink, Inside, Refusal, Trail
+from lab.predict.world import Switch, Trunk, Uplink, kept_apart_by
+
+VLAN_RULE = ("VLAN-16",)
+
+
+class Arrival(NamedTuple):
+    """A frame that came into a pSwitch, and the index of that sighting."""
+
+    switch: Switch
+    name: str
+    port: str
+    vlans: tuple[Tag, ...]
+    hop: int
+    teaches: bool
+
+
+def from_wire(trail: Trail, step: AtPSwitch) -> None:
+    name, port, vlans, parent, teaches = step
+    switch = trail.world.switches[name]
+    here = trail.hop(name, switch.node(port), Point.PSWITCH_RCV, port, vlans, parent, switch=name)
+    arrival = Arrival(switch, name, port, vlans, here, teaches)
+    entered = _consumed(trail, arrival) or _vlan_in(switch.ports[port], vlans)
+    if not isinstance(entered, Inside):
+        return _drop(trail, arrival, port, entered)
+    if not _secure(trail, arrival, entered.vlan):
+        return _drop(trail, arrival, port, (DropReason.PSWITCH_PORT_SECURITY, ()))
+    known = None
+    if not trail.group:
+        known = trail.mac_tables.get(name, (switch.table_vlan(entered.vlan), trail.dst))
+    _learn(trail, arrival, entered.vlan)
+    return _forward(trail, arrival, entered, known)
+
+
+def _consumed(trail: Trail, at: Arrival) -> Refusal | None:
+    """What the port takes no frame for, or the switch keeps for itself."""
+    model = at.switch.model
+    if (at.name, at.port) in trail.scene.state.discarding:
+        return DropReason.PSWITCH_STP, ("TEAM-F-1",)
+    if model.bpdu_guard and trail.dst in BPDU_MACS and at.switch.is_edge(at.port):
+        return DropReason.PSWITCH_BPDU_GUARD, ("ATK-8",)
+    if model.stp and trail.dst == BPDU_MACS[0]:
+        return DropReason.PSWITCH_DISCOVERY, ()
+    if (model.cdp and trail.dst == CDP_MAC) or (model.lldp and trail.dst == LLDP_MAC):
+        return DropReason.PSWITCH_DISCOVERY, ("MIR-13",)
+    return None
+
+
+def _vlan_in(config: PhysicalPort, vlans: tuple[Tag, ...]) -> Inside | Refusal:
+    outer = vlans[0] if vlans else None
+    if outer is None or outer.vid == 0:
+        if config.untagged is None:
+            return DropReason.PSWITCH_NO_NATIVE, VLAN_RULE
+        return Inside(config.untagged, outer.pcp if outer else 0, vlans[1:])
+    if config.access is not None:
+        return DropReason.PSWITCH_ACCESS_TAGGED, VLAN_RULE
+    if not config.carries(outer.vid):
+        return DropReason.PSWITCH_VLAN, ("VLAN-13",)
+    return Inside(outer.vid, outer.pcp, vlans[1:])
+
+
+def _secure(trail: Trail, at: Arrival, vlan: int) -> bool:
+    """Port security: the source is tied to the port that it first came in by, while that port may have more."""
+    limit = at.switch.model.port_security
+    if limit is None or trail.group_source or not at.switch.is_edge(at.port):
+        return True
+    key = (at.switch.table_vlan(vlan), trail.src)
+    owner = trail.secured.get(at.name, key)
+    if owner is not None:
+        return owner == at.port
+    if trail.secured.held(at.name, at.port) >= limit:
+        return False
+    if at.teaches:
+        trail.secured.put(at.name, key, at.port)
+    return True
+
+
+def _learn(trail: Trail, at: Arrival, vlan: int) -> None:
+    """A move overwrites; a full table takes nothing new."""
+    if trail.group_source or not at.teaches:
+        return
+    key = (at.switch.table_vlan(vlan), trail.src)
+    known = trail.mac_tables.get(at.name, key)
+    if known == at.port or (known is None and trail.mac_tables.size(at.name) >= at.switch.model.mac_table):
+        return
+    trail.mac_tables.put(at.name, key, at.port)
+
+
+def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None) -> None:
+    """`known`: the port that the destination was learned on before this frame came."""
+    open_ports = trail.scene.forwarding(at.name, inside.vlan)
+    if known == at.port:
+        return _drop(trail, at, at.port, (DropReason.PSWITCH_SAME_PORT, ()))
+    if known is not None and known in open_ports:
+        return _out(trail, at, known, inside)
+    if known is not None and (apart := _kept_apart(trail, at, known, inside.vlan)) is not None:
+        return _drop(trail, at, known, apart, "out")
+    targets = [port for port in open_ports if port != at.port]
+    if not targets:
+        return _drop(trail, at, at.port, (DropReason.PSWITCH_NO_RECEIVER, ()))
+    for port in targets:
+        _out(trail, at, port, inside)
+    return None
+
+
+def _kept_apart(trail: Trail, at: Arrival, port: str, vlan: int) -> Refusal | None:
+    """Why a port that is up may not get this frame of a private VLAN; None where private VLANs have no say."""
+    state = trail.scene.state
+    pvlans, config = at.switch.model.pvlans, at.switch.ports[port]
+    sent = pvlans.get(vlan)
+    if sent is None or (at.name, port) in state.links_down or (at.name, port) in state.discarding:
+        return None
+    own = pvlans.get(config.access) if config.access is not None else None
+    if own is not None and own.primary == sent.primary:
+        return DropReason.PVLAN_ISOLATED, (kept_apart_by(sent, own),)
+    return (DropReason.PVLAN_ISOLATED, ("PVL-8",)) if config.access is None else None
+
+
+def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
+    """A copy out of one port, and on to what is at the far end."""
+    config, far = at.switch.ports[port], at.switch.far[port]
+    bare = config.access is not None or config.native == inside.vlan
+    vlans = inside.inner if bare else inside.tagged()
+    node = at.switch.node(port)
+    why = (*VLAN_RULE, "PVL-10" if config.access else "PVL-8") if inside.vlan in at.switch.model.pvlans else VLAN_RULE
+    out = trail.hop(at.name, node, Point.PSWITCH_SND, port, vlans, at.hop, why, at.name, "out")
+    if isinstance(far, Machine):
+        trail.hop(node, node, Point.NIC_RX, "eth0", vlans, out)
+    elif isinstance(far, Trunk):
+        trail.queue.append(AtPSwitch(far.switch, far.port, vlans, out, at.teaches))
+    elif isinstance(far, Uplink) and far.part is not None:
+        trail.queue.append(AtUplink(far.part, far.pnic, vlans, out, at.teaches))
+    else:
+        trail.hop(far.host, far.host, Point.UPLINK_RCV, far.pnic, vlans, out)
+
+
+def _drop(trail: Trail, at: Arrival, port: str, refusal: Refusal, direction: str = "in") -> None:
+    reason, why = refusal
+    node = at.switch.node(port)
+    trail.hop(at.name, node, Point.DROP, port, at.vlans, at.hop, why, at.name, direction, reason)

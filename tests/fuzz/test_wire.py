@@ -1,0 +1,43 @@
+"""Drawn cases on real wires: what every capture sees of each frame, and what is foretold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import launch
+
+from .drawing import for_each
+from .opinions import state_text
+from .strategies import Case, cases
+from .wires import Wires
+
+NUMBERS = range(1, 13)
+FRAMES = 45
+LEAST_FRAMES = 25
+"""Of one lab; guests whose link is down send none."""
+
+
+def drawn(number: int) -> Case:
+    """The second: the first is always the simplest."""
+    found: list[Case] = []
+    for_each(number, 2, cases(FRAMES, wires=True), found.append)
+    return found[1]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_wire_shows_what_is_foretold(number: int, tmp_path: Path) -> None:
+    assert len(NUMBERS) * LEAST_FRAMES >= 300
+    case = drawn(number)
+    file = tmp_path / "drawn.yaml"
+    file.write_text(case.text)
+    with launch(file, name=f"fuzz-{os.getpid()}-{number}") as lab:
+        wires = Wires(lab, case)
+        wires.run(tmp_path / "captures")
+    print(f"\n{len(wires.shots)} frames, {sum(shot.seen.total() for shot in wires.shots)} sightings")
+    assert len(wires.shots) >= LEAST_FRAMES
+    assert not [str(shot) for shot in wires.shots if not wires.at_own_port(shot)]
+    told = [f"{shot}: {line}" for shot in wires.shots for line in shot.differences()]
+    assert not [*wires.wrong, *told], "\n".join([case.text, state_text(case), *wires.wrong, *told])
