@@ -51,7 +51,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("sender", "yes", "no"), RULES)
-def test_pvl_01_to_pvl_04_who_may_talk_to_whom(
+def test_pvl_01_pvl_02_pvl_03_pvl_04_who_may_talk_to_whom(
     vlab: RunningLab, sender: str, yes: tuple[str, ...], no: tuple[str, ...]
 ) -> None:
     for receiver in yes:
