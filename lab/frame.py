@@ -181,3 +181,14 @@ def mac_bytes(text: str) -> bytes:
 
 def mac_text(raw: bytes) -> str:
     return raw.hex(":")
+
+
+_IPV4, _GRE = 0x0800, 47
+
+
+def is_gre(raw: bytes) -> bool:
+    """True for a frame, tags or not, that carries GRE over IPv4."""
+    at = 12
+    while int.from_bytes(raw[at : at + 2], "big") in TPIDS:
+        at += 4
+    return int.from_bytes(raw[at : at + 2], "big") == _IPV4 and raw[at + 11 : at + 12] == bytes([_GRE])

@@ -20,7 +20,7 @@ from lab.frame import TPIDS
 from lab.model import Mirror, MirrorKind, Topology
 from lab.plan.mirroring import has_actor, needs_actor, port_label
 from lab.realise.net import Network
-from lab.realise.packets import PacketSocket
+from lab.realise.packets import PacketSocket, drop_all
 from lab.realise.run import inside
 from traffic.erspan import IPPROTO_GRE, encapsulate, make_copy
 
@@ -70,6 +70,8 @@ class MirrorAgent:
         self._poll = select.poll()
         self._sessions: dict[tuple[str, str, int], _Session] = {}
         self._addresses: frozenset[bytes] = frozenset()
+        self._network = network
+        self._sinks: dict[str, socket.socket] = {}
         self._lost: Counter[str] = Counter()
         for part in topology.host_switches.values():
             if has_actor(part):
@@ -80,13 +82,7 @@ class MirrorAgent:
         node = f"{host}-vmk"
         namespace = network.namespaces[node]
         port = PacketSocket(namespace, network.interface_name(node, label), buffer=ROOM)
-        try:
-            with inside(namespace):
-                way_out = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, IPPROTO_GRE)
-            # It only sends: what comes in by GRE would wait there for ever.
-            way_out.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-        except OSError as error:
-            raise SystemRefused(f"{node}: {error.strerror}") from error
+        way_out = _gre_socket(namespace, node)
         self._taps[port.fileno()] = _Tap(host, switch, port, way_out)
         self._poll.register(port, select.POLLIN)
 
@@ -103,6 +99,9 @@ class MirrorAgent:
             socket.inet_aton(address) for session in after.values() for address in session.mirror.to_addresses
         )
         self._sessions = after
+        for node in _owners(topology, {to for session in after.values() for to in session.mirror.to_addresses}):
+            if node not in self._sinks:
+                self._sinks[node] = _gre_socket(self._network.namespaces[node], node)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="mirrors", daemon=True).start()
@@ -164,6 +163,28 @@ class MirrorAgent:
         for tap in self._taps.values():
             self._lost[tap.host] += tap.port.lost()
         return dict(+self._lost)
+
+
+def _gre_socket(namespace: int, node: str) -> socket.socket:
+    """To send GRE from. What comes in is thrown away, but not refused: a collector is expected to listen, and one that
+    does not would send every copy back in an ICMP error."""
+    try:
+        with inside(namespace):
+            made = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, IPPROTO_GRE)
+        drop_all(made)
+    except OSError as error:
+        raise SystemRefused(f"{node}: {error.strerror}") from error
+    return made
+
+
+def _owners(topology: Topology, addresses: set[str]) -> Iterator[str]:
+    """Nodes of the lab that have one of these addresses."""
+    for end in (*topology.vnics, *topology.vmknics):
+        if end.address.split("/")[0] in addresses:
+            yield end.node
+    for machine in topology.machines.values():
+        if machine.address.split("/")[0] in addresses:
+            yield machine.name
 
 
 def _waiting(port: PacketSocket) -> Iterator[bytes]:

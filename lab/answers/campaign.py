@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.client import LabClient
 from lab.errors import CannotTell
-from lab.frame import Frame, Hop, Point
+from lab.frame import Frame, Hop, Point, is_gre
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.observe.sightings import End, PointMap, Sighting
 from lab.plan import mirroring
@@ -65,14 +65,22 @@ class Campaign:
             raise CannotTell(f"this machine was too slow for the lab: frames lost on the way into switches: {places}")
 
     def sightings(self) -> Iterator[Sighting]:
-        """Every canary in every file, in no order."""
+        """Every canary in every file, in no order; encapsulated copies are another frame's payload, and left out."""
+        return self._sightings(False)
+
+    def encapsulated(self) -> Iterator[Sighting]:
+        """Canaries inside GRE, which is how mirroring sessions send copies to an address."""
+        return self._sightings(True)
+
+    def _sightings(self, encapsulated: bool) -> Iterator[Sighting]:
         for end, packet in self._found():
-            for _, token, seq in find_canaries(packet.data):
-                yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
+            if is_gre(packet.data) is encapsulated:
+                for _, token, seq in find_canaries(packet.data):
+                    yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
 
     def packets(self) -> Iterator[tuple[End, bytes]]:
-        """The bytes of every frame with a canary, and where it was captured."""
-        return ((end, packet.data) for end, packet in self._found())
+        """The bytes of every frame with a canary that is not encapsulated, and where it was captured."""
+        return ((end, packet.data) for end, packet in self._found() if not is_gre(packet.data))
 
     def _found(self) -> Iterator[tuple[End, Packet]]:
         for node, path in self.files.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,11 +50,12 @@ def where(client: LabClient, probe: Probe, directory: Path | None = None) -> Ans
         running.settle()
         running.stop()
         by_seq = _by_seq(running, probe)
+        inside = {s.end for s in running.encapsulated() if s.token == probe.token}
     _positive_control(by_seq, probe, predicted[0])
     reader = _Reader(client, probe, points, running.captured)
     senders = {probe.token: _origin(probe)}
     observed = [hops_of(points, by_seq.get(seq, ()), senders, reader.choose) for seq in range(probe.count)]
-    return reader.answer(observed, predicted)
+    return reader.answer(observed, predicted, inside)
 
 
 def _job(probe: Probe) -> dict[str, object]:
@@ -118,7 +119,10 @@ class _Reader:
         }
         self._traces: dict[tuple[object, ...], Trace] = {}
 
-    def answer(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> Answer:
+    def answer(
+        self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction], inside: Collection[End] = ()
+    ) -> Answer:
+        """`inside`: where copies of it were seen as the payload of GRE."""
         decided = {hop.key: hop.statements for p in predicted for hop in p.hops}
         trails: Counter[tuple[object, ...]] = Counter()
         shown: dict[tuple[object, ...], tuple[Hop, ...]] = {}
@@ -143,7 +147,7 @@ class _Reader:
             agrees=self._agree(observed, found, predicted),
             differences=tuple(self._differences(observed, predicted)),
             path=tuple(self._on_path(found)),
-            did_see=tuple(self._off_path(found)),
+            did_see=(*self._off_path(found), *self._saw_inside(inside, found)),
         )
 
     def _reaches(self, path: Sequence[Hop]) -> bool:
@@ -264,6 +268,15 @@ class _Reader:
                 known.add((hop.box, hop.node))
                 own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
                 yield Seen(own, hop.box, hop.point, hop.interface, _why(trail, hop, Frame.parse(self.probe.frame)))
+
+    def _saw_inside(self, ends: Collection[End], trails: Sequence[Trail]) -> Iterator[Seen]:
+        """Boxes and machines on the way of a copy to a collector; the guests that were captured among them."""
+        known = {hop.node for trail in trails for hop in trail.hops}
+        for end in sorted(ends):
+            box, node, _, inward, _ = self.points.places[end]
+            if node not in known:
+                known.add(node)
+                yield Seen(node, box, inward, end[1], "a mirroring session sends it there, in GRE")
 
 
 _COPIED_BY = {

@@ -141,6 +141,10 @@ class Verbs:
                 rows.append({**place, "reason": named.reason.value, "statement": named.statement, "frames": frames})
         return rows
 
+    def do_settle(self) -> None:
+        """Return when no switch forwards any frame by rows that it had before."""
+        self._network.settle(self._boxes())
+
     def do_mutate(self, box: str, switch: str, change: str) -> None:
         """Break a switch on purpose: one line as `ovs-ofctl add-flows` reads it. For tests of the tests."""
         bridge = next(b for b in self._network.plan.bridges_of(box) if b.label == switch)

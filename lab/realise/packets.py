@@ -80,6 +80,12 @@ class PacketSocket:
         self._socket.close()
 
 
+def drop_all(receiver: socket.socket) -> None:
+    """Let a socket take everything and keep nothing. One that is merely full does not count as there."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 0))
+    receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
+
+
 def _filter(only: Sequence[str]) -> bytes:
     """A classic BPF program: incoming frames, to one of these MACs where there are any."""
     accept = 2 + 4 * len(only)

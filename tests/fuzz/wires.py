@@ -140,7 +140,7 @@ class Wires:
             self.wrong.append(
                 f"{self.shots[-1]}: foretold and not learned {sorted(lacks)}, learned instead {sorted(has)}"
             )
-        self.lab.client.ask("drops")  # waits until flows are revalidated
+        self.lab.client.ask("settle")
         self.state = self.state.with_tables(real.mac_tables, real.learned, real.secured)
 
     def at_own_port(self, shot: Shot) -> bool:

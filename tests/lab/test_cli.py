@@ -158,7 +158,7 @@ def test_predict(sender: str, receiver: str, words: list[str], disposition: str,
 def test_where_in_json(vlab: RunningLab) -> None:
     said = document("where", "--lab", vlab.name, "--from", "web1", "--to", "web2")
     assert set(said) == {"schema", "from", "to", "frame", "sent", "disposition", "flooded", "reason", "dropped_at",
-                         "trails", "predicted", "agrees", "differences", "exposure"}  # fmt: skip
+                         "trails", "predicted", "agrees", "differences", "exposure", "statements"}  # fmt: skip
     assert set(said["frame"]) == {"src", "dst", "vlans", "pcp", "ethertype", "bytes"}
     assert (said["sent"], said["disposition"], said["agrees"], said["reason"]) == (3, "delivered", True, None)
     assert {frozenset(hop) for trail in said["trails"] for hop in trail["hops"]} == {frozenset(HOP)}
@@ -195,7 +195,8 @@ def test_send_in_json(vlab: RunningLab) -> None:
 def test_status_in_json_follows_a_link(vlab: RunningLab) -> None:
     said = document("status", "--lab", vlab.name)
     assert set(said) == {"schema", "name", "file", "since", "hosts", "vms", "datapath", "pid", "links_down",
-                         "uplink_of", "ended", "captures"}  # fmt: skip
+                         "uplink_of", "ended", "captures",
+                         "err_disabled", "discarding", "macs", "promiscuous", "copies_lost"}  # fmt: skip
     assert (said["links_down"], said["ended"], said["captures"]) == ([], {}, [])
     assert {"host": "esx1", "port": "web1.eth0", "uplink": "vmnic0"} in said["uplink_of"]
 

@@ -367,8 +367,8 @@ def test_set_warns_of_what_will_surprise(vlab: RunningLab) -> None:
 
 
 def test_a_stream_loses_no_frame_while_the_policy_of_others_changes(vlab: RunningLab) -> None:
-    """5,000 frames/s for a second, locally and to another host; every one is counted where it is received."""
-    total, rate = 5000, 5000.0
+    """5,000 frames/s for two seconds, locally and to another host; every one is counted where it is received."""
+    total, rate = 10_000, 5000.0
     streams = {"web1": ("web2", LabClient(vlab.client.directory)), "free1": ("free3", LabClient(vlab.client.directory))}
     for receiver, _ in streams.values():
         vlab.send(receiver, dst_mac="broadcast", kind="raw")
@@ -393,7 +393,7 @@ def test_a_stream_loses_no_frame_while_the_policy_of_others_changes(vlab: Runnin
     pairs = [(f.src, f.dst) for f in seen.frames]
     for sender, (receiver, _) in streams.items():
         assert pairs.count((vlab.vm(sender).mac, vlab.vm(receiver).mac)) == total
-    assert flips >= 10
+    assert flips >= 2  # each waits until the switches are done with their old rows
 
 
 def test_two_who_set_at_once_are_both_heard(vlab: RunningLab) -> None:

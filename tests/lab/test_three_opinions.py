@@ -55,7 +55,7 @@ def traced(lab: RunningLab, hop: Hop, frame: Frame) -> tuple[list[Leaving], list
     (text,) = lab.client.ask("trace", box=hop.box, port=hop.interface, frames=[raw.hex()])
     trace = read_trace(text, hop.vlans)
     out = [(copy.interface, tuple(tag.vid for tag in copy.vlans)) for copy in trace.outputs]
-    return sorted(out), sorted(reason.value for reason, _ in trace.drops)
+    return sorted(out), sorted(drop.reason.value for drop in trace.drops)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
