@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from lab.errors import Mistake, TopologyError, UsageError
 from lab.model import Topology
 from lab.topology.nodes import DEEPEST, Document, YamlMistake, read_document
+from lab.topology.reading import Reading
 from lab.topology.resolve import resolve
 from lab.topology.schema import TopologySpec, json_schema
 from lab.topology.warnings import warnings
@@ -65,26 +67,27 @@ def topology_of(document: Document, source: str) -> Topology:
         raise TopologyError(source, [Mistake(1, 1, "", "the file is empty", "a topology needs at least `name:`")])
     if not isinstance(document.value, dict):
         raise TopologyError(source, mistakes or [Mistake(1, 1, "", "no mapping", "a topology begins with `name: ...`")])
-    spec, wrong = _validated(document)
+    spec, kept, wrong = _validated(document)
     mistakes += wrong
     if spec is not None:
-        topology, unresolved = resolve(spec, document, source)
+        topology, unresolved = resolve(Reading(spec, document, kept), source)
         mistakes += unresolved
         if not mistakes:
             return topology
     raise TopologyError(source, mistakes)
 
 
-def _validated(document: Document) -> tuple[TopologySpec | None, list[Mistake]]:
-    """What is left of the file without the entries that are wrong, so that the rest is checked too."""
+def _validated(document: Document) -> tuple[TopologySpec | None, dict[str, Any], list[Mistake]]:
+    """What is left of the file without the entries that are wrong, so that the rest is checked too; the same as plain
+    values; and the mistakes."""
     mistakes: list[Mistake] = []
     value = copy.deepcopy(document.value)
     for _ in range(DEEPEST * 2):  # an entry goes with the one around it at worst, level by level
         try:
-            return TopologySpec.model_validate(value), mistakes
+            return TopologySpec.model_validate(value), value, mistakes
         except ValidationError as error:
             mistakes = mistakes or list(mistakes_of(error, document))
             taken = [prune(value, found) for found in error.errors(include_url=False)]
             if not all(taken):
                 break
-    return None, mistakes
+    return None, value, mistakes

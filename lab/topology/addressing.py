@@ -6,6 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lab.model import Tagging, VlanPolicy
+from lab.topology.nodes import Path, path_text
+from lab.topology.reading import Reading
+from lab.topology.schema import TopologySpec
 
 VNIC = "00:50:56"
 """VMware's range for addresses set by hand, 00:50:56:00:00:00 to 00:50:56:3f:ff:ff."""
@@ -47,3 +50,33 @@ class Addresses:
                 self._ips.add(ip)
                 return f"{ip}/24"
         return ""
+
+
+def addresses_beside(reading: Reading) -> Addresses:
+    """What is left beside those that the file gives; tells those given twice."""
+    macs: dict[str, Path] = {}
+    ips: dict[str, Path] = {}
+    for path, mac, ip in _written(reading.spec):
+        for known, value, key in ((macs, mac, "mac"), (ips, ip.split("/")[0] if ip else None, "ip")):
+            if value is None:
+                continue
+            if value in known:
+                what = "MAC" if key == "mac" else "address"
+                reading.wrong((*path, key), f"{what} {value} is given twice", f"first at {path_text(known[value])}")
+            known.setdefault(value, (*path, key))
+    return Addresses(set(macs), set(ips))
+
+
+def _written(spec: TopologySpec) -> Iterator[tuple[Path, str | None, str | None]]:
+    """Every place that may give a MAC or an address, with what it gives."""
+    for host, h in spec.hosts.items():
+        for pnic, p in h.uplinks.items():
+            yield ("hosts", host, "uplinks", pnic), p.mac, None
+        for vmk, k in h.vmkernel.items():
+            yield ("hosts", host, "vmkernel", vmk), k.mac, k.ip
+    for vm, v in spec.vms.items():
+        yield ("vms", vm), None, v.ip
+        for n, network in enumerate(v.networks):
+            yield ("vms", vm, "networks", n), network.mac, network.ip
+    for machine, m in spec.machines.items():
+        yield ("machines", machine), m.mac, m.ip

@@ -7,7 +7,7 @@ text as written. Anchors, aliases, merge keys, tags, duplicate keys and second d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,24 @@ class Document:
                 return self.places[path]
             path = path[:-1]
         return self.places.get((), (1, 1))
+
+    def has(self, path: Path) -> bool:
+        """True when there is something at `path`, be it a null."""
+        return not path or path[-1] in _names(self.at(path[:-1]))
+
+    def at(self, path: Path) -> Any:
+        """What is there; None for nothing."""
+        here = self.value
+        for part in path:
+            here = here[part] if part in _names(here) else None
+        return here
+
+
+def _names(value: Any) -> Container[str | int]:
+    """What can stand below this value: a mapping's keys, a list's indices."""
+    if isinstance(value, dict):
+        return value
+    return range(len(value)) if isinstance(value, list) else ()
 
 
 def path_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The topology file's grammar: keys, types and ranges. What names mean is for `resolve`.
+"""The topology file's grammar: which keys each section has, and their types. What names mean is for `resolve`.
 
 `NOT_EMULATED` of a section names keys of vSphere that this version knows and does not build: they are refused by name,
 so that a file which asks for them does not seem to have them. `DISTRIBUTED_ONLY` names those that a standard switch
@@ -7,27 +7,37 @@ does not have in vSphere either.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from lab.topology.values import (
+    UNWRITTEN,
+    AcceptReject,
+    Address,
+    Between,
+    CdpOnly,
+    GroupName,
+    IpAddress,
+    Mac,
+    Mtu,
+    Name,
+    PnicName,
+    PortGroupVlan,
+    RateValue,
+    Release,
+    Seconds,
+    Service,
+    Trunk,
+    Vid,
+    VlanKey,
+    VmkName,
+    later,
+    network,
 )
+from lab.units import Rate
 
-from lab.model import ALL_VLANS, VLAN_MAX, Ranges
-from lab.units import Duration, Rate
-
-NAME_MAX = 80
-RELEASES = ("4.1", "5.0", "5.1", "5.5", "6.0", "6.5", "6.7", "7.0", "8.0")
 POLICIES = (
     "loadbalance_srcid",
     "loadbalance_srcmac",
@@ -35,203 +45,6 @@ POLICIES = (
     "failover_explicit",
     "loadbalance_loadbased",
 )
-LATER = "is not emulated by this version"
-_NAME = re.compile(r"[\w ._()#+-]+")
-_RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
-
-def _name(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value!r} is a number where a name is meant; write it in quotes")
-    if isinstance(value, str):
-        if not value.strip() or value != value.strip():
-            raise ValueError("a name must not be empty or begin or end with a space")
-        if len(value) > NAME_MAX:
-            raise ValueError(f"a name of {len(value)} characters; the longest is {NAME_MAX}")
-        if value.startswith(".") or not _NAME.fullmatch(value):
-            raise ValueError(f"{value!r} is no name: letters, digits, space and ._-()#+, not beginning with a dot")
-    return value
-
-
-def _group_name(value: Any) -> Any:
-    if isinstance(value, str):
-        for part in value.split("/", 1):
-            _name(part)
-        return value
-    return _name(value)
-
-
-def _release(value: Any) -> Any:
-    text = str(value)
-    if text not in RELEASES or isinstance(value, bool):
-        raise ValueError(f"{text!r} is no release of vSphere that is known here; one of {', '.join(RELEASES)}")
-    return text
-
-
-def _rate(value: Any) -> Rate:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError('must be a rate, such as "10G" or "100M"')
-    rate = Rate.parse(value)
-    if not 0 < rate.bits <= 10**12:
-        raise ValueError(f"{value!r} is no rate of a pNIC")
-    return rate
-
-
-def _ranges(value: Any, lowest: int) -> Ranges:
-    """A list of VLAN IDs and ranges -> sorted, joined ranges."""
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise ValueError("an empty list of VLANs")
-    found: list[tuple[int, int]] = []
-    for item in items:
-        spread = _RANGE.fullmatch(item) if isinstance(item, str) else None
-        if spread:
-            low, high = int(spread[1]), int(spread[2])
-        elif isinstance(item, int) and not isinstance(item, bool):
-            low = high = item
-        else:
-            raise ValueError(f"{item!r} is neither a VLAN ID nor a range such as 20-29")
-        if low > high:
-            raise ValueError(f"the range {item!r} runs backwards")
-        if low < lowest or high > VLAN_MAX:
-            raise ValueError(f"VLAN {item} is out of range {lowest}-{VLAN_MAX}")
-        found.append((low, high))
-    joined: list[tuple[int, int]] = []
-    for low, high in sorted(found):
-        if joined and low <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
-        else:
-            joined.append((low, high))
-    return tuple(joined)
-
-
-def _trunk(value: Any) -> Ranges:
-    return ALL_VLANS if value == "all" else _ranges(value, 1)
-
-
-def _port_group_vlan(value: Any) -> int | Ranges:
-    if isinstance(value, list):
-        return _ranges(value, 0)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is no VLAN: 0, 1 to {VLAN_MAX}, 4095, or a list of IDs and ranges")
-    if not 0 <= value <= 4095:
-        raise ValueError(f"VLAN {value} is out of range 0-4095")
-    return value
-
-
-def _mac(value: Any) -> str:
-    text = value.lower() if isinstance(value, str) else value
-    if not isinstance(text, str) or not _MAC.fullmatch(text):
-        raise ValueError(f"{value!r} is no MAC address such as 00:50:56:00:00:01")
-    if int(text[:2], 16) & 1 or text == "00:00:00:00:00:00":
-        raise ValueError(f"{text} is no address of a single adapter")
-    return text
-
-
-def _address(value: Any) -> str:
-    if not isinstance(value, str) or "/" not in value:
-        raise ValueError(f"{value!r} is no address with its prefix length, such as 10.0.10.1/24")
-    try:
-        found = ipaddress.ip_interface(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no address with its prefix length, such as 10.0.10.1/24") from None
-    network = found.network
-    point_to_point = network.num_addresses <= 2
-    if found.version == 4 and not point_to_point and found.ip in (network.network_address, network.broadcast_address):
-        raise ValueError(f"{value} is the network's own or its broadcast address")
-    if found.is_multicast or found.is_unspecified or found.is_loopback:
-        raise ValueError(f"{value} is no address of a single adapter")
-    return str(found)
-
-
-def _network(value: Any) -> Any:
-    return {"port_group": value} if isinstance(value, str) else value
-
-
-def _off(value: Any) -> bool:
-    if value is not False:
-        raise ValueError(f"{LATER}; only `false`" if value is True else "must be true or false")
-    return False
-
-
-def _later(*known: str) -> Any:
-    def check(value: Any) -> Any:
-        if value in known:
-            raise ValueError(f"{value} {LATER}")
-        return value
-
-    return BeforeValidator(check)
-
-
-def _duration(low: float, high: float) -> Any:
-    """Whole seconds within the API's range."""
-
-    def parse(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError('must be a time, such as "60s" or "10min"')
-        seconds = Duration.parse(value).seconds
-        if not low <= seconds <= high or seconds != int(seconds):
-            raise ValueError(f"{value!r} is not a whole number of seconds from {low:g} to {high:g}")
-        return int(seconds)
-
-    return PlainValidator(parse)
-
-
-def _ip(value: Any) -> str:
-    try:
-        found = ipaddress.ip_address(value) if isinstance(value, str) else None
-    except ValueError:
-        found = None
-    if found is None or found.version != 4 or found.is_multicast or found.is_unspecified or found.is_loopback:
-        raise ValueError(f"{value!r} is no IPv4 address of a single adapter, such as 10.0.5.9")
-    return str(found)
-
-
-def _vlan_key(value: Any) -> int:
-    text = str(value)
-    if not text.isdigit() or not 1 <= int(text) <= VLAN_MAX:
-        raise ValueError(f"{text!r} is no VLAN ID from 1 to {VLAN_MAX}")
-    return int(text)
-
-
-_VLANS = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
-Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=NAME_MAX)]
-GroupName = Annotated[str, BeforeValidator(_group_name), Field(min_length=1, max_length=2 * NAME_MAX + 1)]
-Release = Annotated[str, BeforeValidator(_release), WithJsonSchema({"enum": [*RELEASES]})]
-RateValue = Annotated[Rate, PlainValidator(_rate), WithJsonSchema({"type": ["string", "number"], "examples": ["10G"]})]
-Trunk = Annotated[
-    tuple[tuple[int, int], ...],
-    PlainValidator(_trunk),
-    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": _VLANS}, *_VLANS["anyOf"]]}),
-]
-PortGroupVlan = Annotated[
-    Any,
-    PlainValidator(_port_group_vlan),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 4095}, {"type": "array", "items": _VLANS}]}),
-]
-Vid = Annotated[int, Field(ge=1, le=VLAN_MAX)]
-Mac = Annotated[str, PlainValidator(_mac), WithJsonSchema({"type": "string", "examples": ["00:50:56:00:00:01"]})]
-Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "examples": ["10.0.10.1/24"]})]
-Off = Annotated[bool, PlainValidator(_off), WithJsonSchema({"const": False})]
-VlanKey = Annotated[int, PlainValidator(_vlan_key), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,4}$"})]
-IpAddress = Annotated[str, PlainValidator(_ip), WithJsonSchema({"type": "string", "examples": ["10.0.5.9"]})]
-_TIME = WithJsonSchema({"type": ["string", "number"], "examples": ["60s"]})
-PnicName = Annotated[str, Field(pattern=r"^vmnic[0-9]{1,3}$")]
-VmkName = Annotated[str, Field(pattern=r"^vmk[0-9]{1,3}$")]
-Mtu = Annotated[int, Field(ge=1280, le=9000)]
-AcceptReject = Literal["accept", "reject"]
-Service = Literal[
-    "management",
-    "vmotion",
-    "ft_logging",
-    "provisioning",
-    "vsphere_replication",
-    "vsphere_replication_nfc",
-    "vsan",
-    "iscsi",
-    "nfs",
-]
 
 
 class Section(BaseModel):
@@ -246,7 +59,7 @@ class Section(BaseModel):
     def _written(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields.get(info.field_name or "")
         if value is None and field is not None and field.default is None:
-            raise ValueError("nothing was written after the colon")
+            raise ValueError(UNWRITTEN)
         return value
 
 
@@ -272,7 +85,7 @@ class KnobsSpec(Section):
 
 
 class ClockSpec(Section):
-    speedup: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    speedup: Annotated[float, Between(1, 1000)] = 1.0
 
 
 class SiteSpec(Section):
@@ -282,9 +95,9 @@ class SiteSpec(Section):
 class PhysicalSwitchSpec(Section):
     NOT_EMULATED = frozenset(("channel", "link_state_tracking", "fex"))
     site: Name | None = None
-    mac_table: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    mac_table: Annotated[int, Between(1, 1_000_000)] = 8192
     bpdu_guard: bool = False
-    port_security: Annotated[int, Field(ge=1, le=8192)] | None = None
+    port_security: Annotated[int, Between(1, 8192)] | None = None
     pvlan_aware: bool = False
     stp: bool = False
     cdp: bool = False
@@ -317,11 +130,11 @@ class SecuritySpec(Section):
 
 class TeamingSpec(Section):
     NOT_EMULATED = frozenset(("notify_switches", "rolling_order", "failback_delay"))
-    policy: Annotated[Literal["loadbalance_srcid"], _later(*POLICIES[1:])] | None = None
+    policy: Annotated[Literal["loadbalance_srcid"], later(*POLICIES[1:])] | None = None
     active: list[Name] | None = None
     standby: list[Name] | None = None
     failback: bool | None = None
-    detection: Annotated[Literal["link"], _later("beacon")] = "link"
+    detection: Annotated[Literal["link"], later("beacon")] = "link"
 
 
 class PortGroupSpec(Section):
@@ -333,10 +146,10 @@ class PortGroupSpec(Section):
 
 
 class MacLearningSpec(Section):
-    limit: Annotated[int, Field(ge=0, le=4096)] = 4096
+    limit: Annotated[int, Between(0, 4096)] = 4096
     over_limit: Literal["drop", "allow"] = "drop"
     unicast_flooding: bool = True
-    age: Annotated[int, _duration(1, 65535), _TIME] = 600
+    age: Annotated[int, Seconds(1, 65535)] = 600
 
 
 class DistributedPortGroupSpec(PortGroupSpec):
@@ -348,7 +161,7 @@ class DistributedPortGroupSpec(PortGroupSpec):
 
 
 class StandardDiscoverySpec(Section):
-    protocol: Literal["cdp"] = "cdp"
+    protocol: CdpOnly = "cdp"
     operation: Literal["none", "listen", "advertise", "both"] = "listen"
 
 
@@ -358,12 +171,12 @@ class DiscoverySpec(StandardDiscoverySpec):
 
 class NetflowSpec(Section):
     collector: IpAddress
-    port: Annotated[int, Field(ge=1, le=65535)] = 2055
-    active_timeout: Annotated[int, _duration(60, 3600), _TIME] = 60
-    idle_timeout: Annotated[int, _duration(10, 600), _TIME] = 15
-    sampling: Annotated[int, Field(ge=0, le=16384)] = 4096
+    port: Annotated[int, Between(1, 65535)] = 2055
+    active_timeout: Annotated[int, Seconds(60, 3600)] = 60
+    idle_timeout: Annotated[int, Seconds(10, 600)] = 15
+    sampling: Annotated[int, Between(0, 16384)] = 4096
     internal_flows_only: bool = False
-    domain: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    domain: Annotated[int, Between(0, 2**32 - 1)] = 0
 
 
 class MirrorFromSpec(Section):
@@ -386,12 +199,12 @@ class MirrorSpec(Section):
     to: MirrorToSpec
     vlan: Vid | None = None
     strip_vlan: bool = False
-    length: Annotated[int, Field(ge=60, le=9000)] | None = None
-    sampling: Annotated[int, Field(ge=1, le=65535)] = 1
+    length: Annotated[int, Between(60, 9000)] | None = None
+    sampling: Annotated[int, Between(1, 65535)] = 1
     normal_traffic: bool = False
     encapsulation: Literal["gre", "erspan2", "erspan3"] = "gre"
-    id: Annotated[int, Field(ge=0, le=0x3FF)] = 0
-    cos: Annotated[int, Field(ge=0, le=7)] = 0
+    id: Annotated[int, Between(0, 0x3FF)] = 0
+    cos: Annotated[int, Between(0, 7)] = 0
 
 
 class StandardSwitchSpec(Section):
@@ -447,7 +260,7 @@ class NetworkSpec(Section):
 class VmSpec(Section):
     NOT_EMULATED = frozenset(("disks", "serial", "vmci", "ft", "usb"))
     host: Name
-    networks: Annotated[list[Annotated[NetworkSpec, BeforeValidator(_network)]], Field(min_length=1, max_length=10)]
+    networks: Annotated[list[Annotated[NetworkSpec, BeforeValidator(network)]], Field(min_length=1, max_length=10)]
     ip: Address | None = None
 
 
@@ -472,7 +285,7 @@ class TopologySpec(Section):
     name: Name
     release: Release = "5.0"
     knobs: KnobsSpec = KnobsSpec()
-    speed_scale: Annotated[float, Field(gt=0, le=1)] = 0.01
+    speed_scale: Annotated[float, Between(0, 1, above=True)] = 0.01
     clock: ClockSpec = ClockSpec()
     sites: dict[Name, SiteSpec] = {}
     physical_switches: dict[Name, PhysicalSwitchSpec] = {}

@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 
 from lab.errors import Mistake
 from lab.topology.nodes import Document, Path, path_text
-from lab.topology.schema import LATER, Section, TopologySpec
+from lab.topology.schema import Section, TopologySpec
+from lab.topology.values import LATER, UNWRITTEN
 
 _TYPES = {
     "int_type": "must be a whole number",
@@ -27,8 +28,12 @@ _TYPES = {
 
 
 def mistakes_of(error: ValidationError, document: Document) -> Iterator[Mistake]:
-    for found in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    misspelt = {_meant(tuple(found["loc"])) for found in errors if found["type"] == "extra_forbidden"}
+    for found in errors:
         path = tuple(found["loc"])
+        if found["type"] == "missing" and path in misspelt:
+            continue
         extra = found["type"] == "extra_forbidden"
         of_key = path[-1:] == ("[key]",) and not extra
         at_key = of_key or extra
@@ -43,10 +48,14 @@ def mistakes_of(error: ValidationError, document: Document) -> Iterator[Mistake]
 
 def suggestion(name: str, known: list[str]) -> str:
     """`did you mean X?`, or what there is when that is short, or nothing."""
-    close = get_close_matches(name, known, 1, 0.6)
+    close = _close(name, known)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {close!r}?"
     return f"there is {', '.join(known)}" if 0 < len(known) <= 8 else ""
+
+
+def _close(name: str, known: list[str]) -> str:
+    return next(iter(get_close_matches(name, known, 1, 0.6)), "")
 
 
 def _words(found: ErrorDetails, path: Path) -> tuple[str, str]:
@@ -56,11 +65,13 @@ def _words(found: ErrorDetails, path: Path) -> tuple[str, str]:
     if kind == "missing":
         return f"{path[-1]!r} is missing", ""
     if kind == "value_error":
-        return str(context["error"]), ""
+        error = context["error"]
+        return (UNWRITTEN, "") if value is None else (str(error), getattr(error, "hint", ""))
     if kind in _TYPES:
         return f"{_TYPES[kind]}, not {_shown(value)}", _type_hint(kind, value)
     if kind == "literal_error":
-        return f"{_shown(value)} is not one of {str(context['expected']).replace(' or ', ', ')}", ""
+        expected = str(context["expected"]).replace(" or ", ", ")
+        return f"{_shown(value)} is not one of {expected}", UNWRITTEN if value is None else ""
     if kind == "string_pattern_mismatch":
         pattern = str(context["pattern"])
         return f"{_shown(value)} is no name of this kind", f"named {pattern.strip('^$').split('[')[0]}0, ...1, ..."
@@ -74,7 +85,7 @@ def _words(found: ErrorDetails, path: Path) -> tuple[str, str]:
 def _type_hint(kind: str, value: Any) -> str:
     if kind == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
         return "YAML 1.2: write true or false"
-    return "nothing was written after the colon" if value is None else ""
+    return UNWRITTEN if value is None else ""
 
 
 def _shown(value: Any) -> str:
@@ -95,7 +106,17 @@ def _unknown_key(path: Path) -> tuple[str, str]:
         return f"a standard switch has no {key!r}", "use a distributed switch"
     if key in section.NOT_EMULATED:
         return f"{key!r} {LATER}", "leave it out; the lab would not show what it does"
-    return f"unknown key {key!r}", suggestion(key, [f.alias or name for name, f in section.model_fields.items()])
+    return f"unknown key {key!r}", suggestion(key, _keys(section))
+
+
+def _meant(path: Path) -> Path:
+    """Where the unknown key at `path` would stand, were it written as what it most resembles."""
+    section = _section_at(path[:-1])
+    return (*path[:-1], _close(str(path[-1]), _keys(section) if section else []))
+
+
+def _keys(section: type[Section]) -> list[str]:
+    return [f.alias or name for name, f in section.model_fields.items()]
 
 
 def _section_at(path: Path) -> type[Section] | None:

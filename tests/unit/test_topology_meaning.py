@@ -30,8 +30,7 @@ from lab.model import (
 )
 from lab.topology import read_topology, read_topology_file, warnings
 from lab.topology.addressing import HOSTS_IN_24, MACHINE, PNIC, VMKNIC, VNIC, Addresses
-from lab.topology.resolve import default_security, since
-from lab.topology.schema import RELEASES
+from lab.topology.releases import RELEASES, default_security, since
 from lab.units import Rate
 
 TOPOLOGIES = sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))

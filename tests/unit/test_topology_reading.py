@@ -17,7 +17,8 @@ from lab.model import Topology
 from lab.topology import LARGEST, json_schema, read_topology, read_topology_file, read_topology_text, warnings
 from lab.topology import schema as grammar
 from lab.topology.nodes import DEEPEST, path_text, read_document, scalar
-from lab.topology.schema import NAME_MAX, Section, TopologySpec
+from lab.topology.schema import Section, TopologySpec
+from lab.topology.values import NAME_MAX
 
 TOPOLOGIES = sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))
 
@@ -187,25 +188,25 @@ OUT_OF_RANGE = [
     ("{vlan: 20}", "{vlan: ¦[1-2-3]}", f"{DB}.vlan: '1-2-3' is neither a VLAN ID nor a range such as 20-29", ""),
     ("{vlan: 20}", "{vlan: ¦4095}", f"{DB}.vlan: a distributed switch has no VLAN 4095", "[0-4094]"),
     ("{vlan: 10}", "{vlan: ¦[10]}", f"{GROUP}.vlan: a standard switch has no VLAN ranges", "4095 for all VLANs"),
-    ("access: 10", "access: ¦0", "machines.gw.access: 0: should be greater than or equal to 1", ""),
-    ("access: 10", "access: ¦4095", "machines.gw.access: 4095: should be less than or equal to 4094", ""),
+    ("access: 10", "access: ¦0", "machines.gw.access: VLAN 0 is out of range 1-4094", ""),
+    ("access: 10", "access: ¦4095", "machines.gw.access: VLAN 4095 is out of range 1-4094", ""),
     ("access: 10", "trunk: ¦[0]", "machines.gw.trunk: VLAN 0 is out of range 1-4094", ""),
     ("access: 10", "trunk: ¦[1-4095]", "machines.gw.trunk: VLAN 1-4095 is out of range 1-4094", ""),
     ("access: 10", "trunk: ¦some", "machines.gw.trunk: 'some' is neither a VLAN ID nor a range such as 20-29", ""),
     ("{switch: tor1}", "{switch: tor1, native: ¦0}",
-     "hosts.esx1.uplinks.vmnic0.native: 0: should be greater than or equal to 1", ""),
-    ("tor2]}", "tor2], native: ¦4095}", "cables[0].native: 4095: should be less than or equal to 4094", ""),
+     "hosts.esx1.uplinks.vmnic0.native: VLAN 0 is out of range 1-4094", ""),
+    ("tor2]}", "tor2], native: ¦4095}", "cables[0].native: VLAN 4095 is out of range 1-4094", ""),
     ("tor1: {}", "tor1: {mac_table: ¦0}",
-     "physical_switches.tor1.mac_table: 0: should be greater than or equal to 1", ""),
+     "physical_switches.tor1.mac_table: 0 is out of range 1-1000000", ""),
     ("tor1: {}", "tor1: {mac_table: ¦1000001}",
-     "physical_switches.tor1.mac_table: 1000001: should be less than or equal to 1000000", ""),
+     "physical_switches.tor1.mac_table: 1000001 is out of range 1-1000000", ""),
     ("[vmnic0]", "[vmnic0]\n        mtu: ¦1279",
-     "hosts.esx1.standard_switches.vSwitch0.mtu: 1279: should be greater than or equal to 1280", ""),
+     "hosts.esx1.standard_switches.vSwitch0.mtu: 1279 is out of range 1280-9000", ""),
     ("[vmnic0]", "[vmnic0]\n        mtu: ¦9001",
-     "hosts.esx1.standard_switches.vSwitch0.mtu: 9001: should be less than or equal to 9000", ""),
-    ("name: lab", "name: lab\nspeed_scale: ¦0", "speed_scale: 0: should be greater than 0", ""),
-    ("name: lab", "name: lab\nspeed_scale: ¦1.5", "speed_scale: 1.5: should be less than or equal to 1", ""),
-    ("name: lab", "name: lab\nclock: {speedup: ¦0}", "clock.speedup: 0: should be greater than or equal to 1", ""),
+     "hosts.esx1.standard_switches.vSwitch0.mtu: 9001 is out of range 1280-9000", ""),
+    ("name: lab", "name: lab\nspeed_scale: ¦0", "speed_scale: 0 is out of range: above 0, at most 1", ""),
+    ("name: lab", "name: lab\nspeed_scale: ¦1.5", "speed_scale: 1.5 is out of range: above 0, at most 1", ""),
+    ("name: lab", "name: lab\nclock: {speedup: ¦0}", "clock.speedup: 0 is out of range 1-1000", ""),
     ("{switch: tor1}", "{switch: tor1, speed: ¦0}", "hosts.esx1.uplinks.vmnic0.speed: 0 is no rate of a pNIC", ""),
     ("{switch: tor1}", "{switch: tor1, speed: ¦9999G}",
      "hosts.esx1.uplinks.vmnic0.speed: '9999G' is no rate of a pNIC", ""),

@@ -1,0 +1,153 @@
+"""Copies that mirroring sessions make, flow records and discovery, with real frames."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from lab import RunningLab
+from lab.frame import CDP_MAC, DropReason, Frame, is_gre
+from lab.realise.run import wait_until
+
+vlab_topology = "mirrors.yaml"
+ETHERTYPE = 0x88B5
+
+
+@pytest.fixture(autouse=True)
+def pswitches_know_everybody(vlab: RunningLab) -> None:
+    for name in ("some", "long", "web1", "web2", "away", "gw", "collector"):
+        vlab.send(name, name, dst_mac="broadcast")
+
+
+def copies_at(lab: RunningLab, point: str, sender: str, count: int = 1, to: str = "web2", **how: object) -> list[Frame]:
+    """What a point sees of `count` raw frames that a guest sends."""
+    with lab.capture(point) as seen:
+        lab.send(sender, to, kind="raw", count=count, **how)  # type: ignore[arg-type]
+        lab.where("gw", "web2", count=1)  # what was sent before it has passed every switch
+    return [frame for frame in seen.frames if frame.src == lab.vm(sender).mac and frame.ethertype == ETHERTYPE]
+
+
+def test_mir_1_the_session_s_direction_decides_and_who_saw_it_is_told(vlab: RunningLab) -> None:
+    away, back = (vlab.where(*pair, count=1) for pair in (("web1", "web2"), ("web2", "web1")))
+    assert away.agrees and back.agrees, (away.differences, back.differences)
+    assert "probe" in {seen.node for seen in away.did_see}
+    assert "ids3" not in {seen.node for seen in away.did_see}
+    assert {seen.node for seen in back.did_see} >= {"ids3"}
+    assert "probe" not in {seen.node for seen in back.did_see}
+
+
+def test_mir_2_the_encapsulation_vlan_stands_before_the_tag_that_is_kept(vlab: RunningLab) -> None:
+    (copy,) = copies_at(vlab, "esx1:vmnic1", "web1")
+    assert [tag.vid for tag in copy.vlans] == [999, 10]
+
+
+def test_mir_2_a_tag_that_is_stripped_is_gone(vlab: RunningLab) -> None:
+    (copy,) = copies_at(vlab, "ids3", "web2", to="web1")
+    assert copy.vlans == ()
+
+
+@pytest.mark.parametrize(("size", "seen"), [(400, 128), (100, 104)])
+def test_mir_3_a_copy_is_cut_to_the_session_s_length(vlab: RunningLab, size: int, seen: int) -> None:
+    """With its tag, which is four octets of it."""
+    (copy,) = copies_at(vlab, "ids2", "long", size=size)
+    assert len(copy.to_bytes()) == seen
+
+
+def test_mir_4_a_destination_port_takes_no_traffic_of_its_own_unless_that_is_allowed(vlab: RunningLab) -> None:
+    for vm, passes in (("ids1", False), ("ids3", True)):
+        answer = vlab.where(vm, "gw", count=1, vlans=(10,), kind="raw")
+        assert answer.agrees, answer.differences
+        assert (answer.disposition == "delivered") is passes
+    refused = vlab.where("ids2", "gw", count=1, vlans=(10,), kind="raw")
+    assert refused.ending is not None and refused.ending.reason is DropReason.MIRROR_DESTINATION
+
+
+def test_mir_5_one_of_every_three_is_copied(vlab: RunningLab) -> None:
+    with vlab.capture("ids1") as seen:
+        vlab.send("some", "web2", kind="raw", count=30, rate=500.0)
+        wait_until(lambda: received(vlab, "ids1") >= 10, "ten copies")
+    copies = [frame for frame in seen.frames if frame.src == vlab.vm("some").mac and frame.dst == vlab.vm("web2").mac]
+    assert len(copies) == 10
+    assert {tuple(tag.vid for tag in frame.vlans) for frame in copies} == {(10,)}
+
+
+def received(lab: RunningLab, node: str) -> int:
+    """Frames that its adapter has got so far."""
+    lines = lab.exec(node, "cat", "/proc/net/dev").stdout.splitlines()
+    return int(next(line.split()[2] for line in lines if line.strip().startswith("eth0:")))
+
+
+def test_mir_6_a_collector_gets_erspan_in_gre_with_the_frame_inside(vlab: RunningLab) -> None:
+    with vlab.capture("collector") as seen:
+        vlab.send("away", "web2", kind="raw", size=100)
+        answer = vlab.where("away", "web2", count=1)
+    packets = [frame for frame in seen.frames if is_gre(frame.to_bytes())]
+    assert packets and {frame.src for frame in packets} == {vlab.vm("esx1.vmk0").mac}
+    gre = packets[0].payload[20:]
+    flags, protocol, _, version_vlan, session = struct.unpack("!HHIHH", gre[:12])
+    assert (flags, protocol, version_vlan >> 12, session & 0x3FF) == (0x1000, 0x88BE, 1, 7)
+    inner = Frame.parse(gre[16:])
+    assert (inner.src, inner.dst) == (vlab.vm("away").mac, vlab.vm("web2").mac)
+    assert "collector" in {who.node for who in answer.did_see}
+
+
+def test_mir_7_a_copy_on_the_uplink_is_the_frame_in_clear(vlab: RunningLab) -> None:
+    (copy,) = copies_at(vlab, "esx1:vmnic1", "web1", size=200)
+    (sent,) = copies_at(vlab, "web1", "web1", size=200)
+    assert copy.payload == sent.payload
+
+
+def test_mir_8_a_forged_frame_is_dropped_before_it_is_copied(vlab: RunningLab) -> None:
+    vlab.set("port-group web", "security.forged_transmits=reject")
+    forged = {"src_mac": "00:50:56:3f:00:01"}
+    with vlab.capture("esx1:vmnic1") as seen:
+        vlab.send("web1", "web2", kind="raw", **forged)  # type: ignore[arg-type]
+        vlab.send("web1", "web2", kind="raw")
+        vlab.where("gw", "web2", count=1)
+    vlab.set("port-group web", "security.forged_transmits=")
+    assert [f.src for f in seen.frames if [t.vid for t in f.vlans] == [999, 10]] == [vlab.vm("web1").mac]
+
+
+def records(lab: RunningLab, data: bytes) -> Iterator[bytes]:
+    """Data sets of IPFIX messages that contain both addresses."""
+    pair = socket.inet_aton(lab.vm("some").address) + socket.inet_aton(lab.vm("web2").address)
+    if data[:2] == b"\x00\x0a" and pair in data:
+        yield data
+
+
+def test_mir_11_netflow_tells_who_spoke_and_how_much_and_nothing_of_what(vlab: RunningLab) -> None:
+    secret = b"what nobody but the receiver may know"
+    code = (
+        "import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',2055)); s.settimeout(30);\n"
+        "print('ready', flush=True)\n"
+        "while True: print(s.recv(9000).hex(), flush=True)"
+    )
+    argv = [*vlab.client.entry("collector"), "python3", "-c", code]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout is not None and listening.stdout.readline() == "ready\n"
+        sender = "import socket,sys; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); " + "".join(
+            f"s.sendto({secret!r},('{vlab.vm('web2').address}',4000));" for _ in range(5)
+        )
+        vlab.exec("some", "python3", "-c", sender)
+        found = next(r for line in listening.stdout for r in records(vlab, bytes.fromhex(line.strip())))
+        listening.kill()
+    assert secret not in found
+    assert struct.pack("!Q", 5) in found or struct.pack("!I", 5) in found
+
+
+def test_mir_12_host_and_pswitch_hear_each_other_by_cdp(vlab: RunningLab) -> None:
+    def heard() -> set[tuple[str, str, str]]:
+        return {(n["box"], n["device"], n["device_port"]) for n in vlab.client.ask("neighbors")}
+
+    both = {("esx1", "tor1", "esx1-vmnic0"), ("tor1", "esx1", "vmnic0"), ("tor1", "esx1", "vmnic1")}
+    wait_until(lambda: both <= heard(), "neighbours")
+    vlab.set("switch dvs0", "discovery.operation=listen")
+    with vlab.capture("esx1:vmnic0") as seen:
+        vlab.exec("esx1", "tcpdump", "-i", "vmnic0", "-c", "1", "-w", "/dev/null", "ether", "dst", CDP_MAC)
+    vlab.set("switch dvs0", "discovery.operation=both")
+    spoken = {frame.src for frame in seen.frames if frame.dst == CDP_MAC}
+    assert spoken and vlab.client.plan.node_named["esx1"].interface("vmnic0").mac not in spoken
