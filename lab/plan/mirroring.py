@@ -136,4 +136,6 @@ def _encapsulated(session: Mirror) -> list[str]:
 def _output(port: int, session: Mirror) -> str:
     if session.length is None:
         return f"output:{port}"
-    return f"output(port={port},max_len={session.length})"
+    # Open vSwitch cuts before it pushes the tags that are still to be pushed, but for a clone it pushes them first; the
+    # note makes the clone one, which it is not as the last action.
+    return f"clone(output(port={port},max_len={session.length})),note:00"
