@@ -40,7 +40,8 @@ def _check_group(reading: Reading, path: Path, name: str, groups: PortGroups) ->
 def _check_node(reading: Reading, path: Path, name: str) -> None:
     vms, machines, hosts = (reading.declared(section) for section in ("vms", "machines", "hosts"))
     adapters = [(host, reading.declared("hosts", host, "vmkernel")) for host in hosts or ()]
-    if None in (vms, machines, hosts):
+    unreadable = {host for host, names in adapters if names is None}
+    if None in (vms, machines, hosts) or name.partition(".")[0] in unreadable:
         return
     vmks = [f"{host}.{vmk}" for host, names in adapters for vmk in names or ()]
     vnics = [f"{vm}.eth{n}" for vm, spec in reading.spec.vms.items() for n in range(len(spec.networks))]

@@ -35,6 +35,16 @@ def test_sec_18_mac_learning_that_has_nothing_to_learn_is_warned_of(parts: Parts
     assert warnings(lab(**parts)) == ((f"dvs0/db: {LEARNING}",) if warned else ())
 
 
+@pytest.mark.parametrize(("group", "port", "warned"), [("", "accept", False), ("accept", "reject", True)])
+def test_sec_18_a_port_s_own_policy_decides_whether_it_has_something_to_learn(
+    group: str, port: str, warned: bool
+) -> None:
+    policy = f", security: {{forged_transmits: {group}}}" if group else ""
+    alone = f"host: esx1, networks: [{{port_group: db, security: {{forged_transmits: {port}}}}}]"
+    told = warnings(lab(db=f"vlan: 20, mac_learning: {{}}{policy}", web1=alone))
+    assert bool(told) is warned and all(LEARNING in line for line in told)
+
+
 @pytest.mark.parametrize(
     ("text", "warned"),
     [
