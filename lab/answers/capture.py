@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,13 @@ def capture_to(client: LabClient, points: Sequence[str], target: str, limits: Li
         place = Path(text)
         stream = _pipe(client, place, targets[0][0]) if target == "-" else None
         started = _start(client, points, targets, text, limits.count or 0)
-        ready()
+        # Also where a shell script started this with `&`, and so had SIGINT ignored; and for a plain `kill`.
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, signal.default_int_handler)
         try:
-            _until_done(client, started["id"], limits, stream)
+            with suppress(KeyboardInterrupt):
+                ready()
+                _until_done(client, started["id"], limits, stream)
         finally:
             # Whatever went wrong, what was captured up to then is handed over.
             try:
@@ -149,16 +154,13 @@ def _copy(stream: int) -> None:
 
 def _until_done(client: LabClient, number: int, limits: Limits, stream: int | None) -> None:
     deadline = time.monotonic() + limits.seconds if limits.seconds else None
-    try:
-        while client.ask("capture_alive", number=number):
-            if deadline and time.monotonic() > deadline:
-                client.ask("capture_settle", number=number) if stream is None else None
-                return
-            select.select([stream] if stream is not None else [], [], [], 0.1)
-            if stream is not None:
-                _copy(stream)
-    except KeyboardInterrupt:
-        return
+    while client.ask("capture_alive", number=number):
+        if deadline and time.monotonic() > deadline:
+            client.ask("capture_settle", number=number) if stream is None else None
+            return
+        select.select([stream] if stream is not None else [], [], [], 0.1)
+        if stream is not None:
+            _copy(stream)
 
 
 def _deliver(paths: Sequence[Path], target: Path) -> None:

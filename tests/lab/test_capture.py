@@ -29,9 +29,9 @@ vlab_topology = str(TOPOLOGY)
 
 
 @contextmanager
-def capturing(lab: RunningLab, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+def capturing(lab: RunningLab, *words: str, shell: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
     """`vlab capture` as a process, from the moment it says that it captures."""
-    argv = [*VLAB, "capture", "--lab", lab.name, *words]
+    argv = [*shell, *VLAB, "capture", "--lab", lab.name, *words]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             assert process.stderr is not None
@@ -174,6 +174,20 @@ def test_ctrl_c_leaves_a_whole_file_and_no_capture(vlab: RunningLab, tmp_path: P
     assert len(witness.packets) == 6
     assert tshark(file).count(("vmnic0", "10")) == 3
     assert vlab.client.ask("status")["captures"] == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_capture_in_the_background_of_a_script_ends_whole(
+    vlab: RunningLab, tmp_path: Path, ending: signal.Signals
+) -> None:
+    """A shell without job control starts `command &` with SIGINT ignored."""
+    file = tmp_path / "x.pcapng"
+    with capturing(vlab, "esx1:vmnic0", "-w", str(file), shell=["sh", "-c", 'trap "" INT; exec "$@"', "sh"]) as process:
+        with vlab.capture("tor1"):
+            send(vlab)
+        process.send_signal(ending)
+        assert ended(process) == (0, b"", b"")
+    assert tshark(file) == [("vmnic0", "10")] * 3
 
 
 def test_a_file_that_cannot_be_written_is_refused(vlab: RunningLab) -> None:

@@ -723,7 +723,7 @@ def test_mir_5_a_host_without_a_mirror_port_sends_nothing_there(session: str) ->
 def test_mir_3_a_truncated_copy_is_cut_wherever_it_goes() -> None:
     lab = mirrored(f"{SENT}, to: {{ports: [web2]}}, length: 60", f"{SENT}, to: {{ports: [web2]}}")
     web2 = lab.port("web2")
-    assert lab.hit(MIRROR_SEND, "web1", reg6=1, reg7=web2).actions == f"output(port={web2},max_len=60)"
+    assert lab.hit(MIRROR_SEND, "web1", reg6=1, reg7=web2).actions == f"clone(output(port={web2},max_len=60)),note:00"
     assert lab.hit(MIRROR_SEND, "web1", reg6=2, reg7=web2).actions == f"output:{web2}"
 
 
@@ -812,7 +812,7 @@ def test_mir_3_the_actor_s_copy_is_cut_on_its_way_back_and_not_before() -> None:
     lab = mirrored(f"{SENT}, to: {{ports: [web2]}}, sampling: 5, length: 60")
     assert lab.hit(MIRROR_SEND, "web1", reg6=1, reg7=MIRROR_PORT).actions == f"output:{MIRROR_PORT}"
     web2 = lab.port("web2")
-    cut = f"output(port={web2},max_len=60)"
+    cut = f"clone(output(port={web2},max_len=60)),note:00"
     assert hit(lab.rows, MIRROR_SEND, in_port=MIRROR_PORT, reg6=1, reg7=web2).actions == cut
 
 
