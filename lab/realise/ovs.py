@@ -121,7 +121,7 @@ class OpenVSwitch:
 
     def apply(self, bridge: Bridge, old: Sequence[Row], new: Sequence[Row]) -> None:
         """Turn the rows `old` into `new` as one atomic bundle; rows that stay are not touched."""
-        changes = "\n".join(_changes(old, new))
+        changes = "\n".join(row_changes(old, new))
         if changes:
             mgmt = f"unix:{self.directory}/{bridge.name}.mgmt"
             run(["ovs-ofctl", "-OOpenFlow14", "--bundle", "add-flows", mgmt, "-"], text=changes, env=self.environment)
@@ -215,7 +215,8 @@ def _transaction(bridges: Sequence[Bridge], datapath_type: str) -> Iterator[str]
             yield from ("--", "set", "Interface", port.interface, f"ofport_request={port.number}")
 
 
-def _changes(old: Sequence[Row], new: Sequence[Row]) -> Iterator[str]:
+def row_changes(old: Sequence[Row], new: Sequence[Row]) -> Iterator[str]:
+    """`ovs-ofctl add-flows` lines that turn the rows `old` into `new`."""
     before = {(row.table, row.priority, row.match): row for row in old}
     after = {(row.table, row.priority, row.match): row for row in new}
     for key, row in before.items():

@@ -22,7 +22,7 @@ from lab.observe.trace import Trace, read_trace
 from lab.plan import mirroring
 from lab.plan.clients import FIRST_CLIENT
 from lab.plan.types import Bridge, Plan
-from lab.realise.ovs import SCHEMA, column_words
+from lab.realise.ovs import SCHEMA, column_words, row_changes
 from lab.realise.run import run, wait_until
 
 BRIDGES = 16
@@ -65,19 +65,30 @@ class Offline:
     def load(self, plan: Plan) -> None:
         """The plan's rows, and nothing that was learned before."""
         assert len(plan.bridges) <= BRIDGES
-        self._bridge = {}
         run(["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", *_limits(plan.bridges)], env=self._env)
-        loading = []
+        self._bridge = {}
+        texts = []
         for number, bridge in enumerate(plan.bridges):
             assert {port.number for port in bridge.ports} <= {*NUMBERS}
             self._bridge.update({(bridge.node, port.label): (f"b{number}", bridge) for port in bridge.ports})
-            loading.append(self._flows(f"b{number}", "\n".join(["delete", *(row.text() for row in bridge.rows)])))
-        for child, bridge in zip(loading, plan.bridges, strict=True):
+            texts.append("\n".join(["delete", *(row.text() for row in bridge.rows)]))
+        self._bundles(texts)
+        self._loaded = plan
+
+    def change(self, plan: Plan) -> None:
+        """As a running lab does it: rows that stay are not touched, and what was learned is kept."""
+        pairs = zip(self._loaded.bridges, plan.bridges, strict=True)
+        self._bundles(["\n".join(row_changes(old.rows, new.rows)) for old, new in pairs])
+        for number, bridge in enumerate(plan.bridges):
+            self._bridge.update({(bridge.node, port.label): (f"b{number}", bridge) for port in bridge.ports})
+        self._loaded = plan
+
+    def _bundles(self, texts: Sequence[str]) -> None:
+        children = [self._flows(f"b{number}", text) for number, text in enumerate(texts)]
+        for child, text in zip(children, texts, strict=True):
             _, said = child.communicate()
             if child.returncode:
-                raise SystemRefused(
-                    f"{bridge.node} {bridge.label}: {said}\n" + "\n".join(r.text() for r in bridge.rows)
-                )
+                raise SystemRefused(f"{said}\n{text}")
 
     def _flows(self, bridge: str, text: str) -> subprocess.Popen[str]:
         """One bundle of flow changes, under way."""
