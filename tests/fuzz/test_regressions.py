@@ -39,7 +39,7 @@ def topology_of(groups: dict[str, Any], vms: dict[str, Any], **more: Any) -> Top
     document = {
         "name": "regression", "release": "8.0", "physical_switches": {"tor1": {}},
         "hosts": {host: {"uplinks": {nic: dict(what) for nic, what in pnics.items()}} for host in hosts},
-        "distributed_switches": {"dvs0": {"uplinks": {host: [*pnics] for host in hosts}, "port_groups": groups, **more}},
+        "distributed_switches": {"dvs0": {"uplinks": {h: [*pnics] for h in hosts}, "port_groups": groups, **more}},
         "vms": vms, **top,
     }  # fmt: skip
     return read_topology(yaml.dump(document, Dumper=_Plain, sort_keys=False), "regression.yaml")
