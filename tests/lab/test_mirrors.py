@@ -6,15 +6,18 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from lab import RunningLab
-from lab.frame import CDP_MAC, DropReason, Frame, is_gre
+from lab.frame import CDP_MAC, LLDP_MAC, DropReason, Frame, is_gre
 from lab.realise.run import wait_until
 
 vlab_topology = "mirrors.yaml"
 ETHERTYPE = 0x88B5
+GONE = "192.0.2.9"
 
 
 @pytest.fixture(autouse=True)
@@ -115,31 +118,109 @@ def test_mir_8_a_forged_frame_is_dropped_before_it_is_copied(vlab: RunningLab) -
     assert [f.src for f in seen.frames if [t.vid for t in f.vlans] == [999, 10]] == [vlab.vm("web1").mac]
 
 
-def records(lab: RunningLab, data: bytes) -> Iterator[bytes]:
-    """Data sets of IPFIX messages that contain both addresses."""
-    pair = socket.inet_aton(lab.vm("some").address) + socket.inet_aton(lab.vm("web2").address)
-    if data[:2] == b"\x00\x0a" and pair in data:
-        yield data
+COLLECT = """
+import select, socket, sys
+ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+ear.bind(("", 2055))
+print("ready", flush=True)
+while ear in select.select([ear, sys.stdin], [], [], 60)[0]:
+    print(ear.recv(9000).hex(), flush=True)
+"""
+
+
+@contextmanager
+def collecting(lab: RunningLab) -> Iterator[Iterator[bytes]]:
+    """The datagrams that reach the collector, from now on, until its standard input ends."""
+    argv = [*lab.client.entry("collector"), "python3", "-c", COLLECT]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdin is not None and listening.stdout is not None
+        assert listening.stdout.readline() == "ready\n"
+        yield (bytes.fromhex(line.strip()) for line in listening.stdout)
+        listening.stdin.close()
+
+
+def talk(lab: RunningLab, sender: str, to: str = "web2", text: bytes = b"hello") -> None:
+    """Five datagrams, the first of them after ARP."""
+    code = f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nfor _ in range(5): s.sendto({text!r}, "
+    lab.exec(sender, "python3", "-c", f"{code}({lab.vm(to).address!r}, 4000))")
+
+
+def pair(lab: RunningLab, sender: str, to: str = "web2") -> bytes:
+    """Both addresses, as a record has them."""
+    return socket.inet_aton(lab.vm(sender).address) + socket.inet_aton(lab.vm(to).address)
+
+
+def test_mir_10_internal_flows_only_leaves_out_what_came_by_an_uplink(vlab: RunningLab) -> None:
+    with collecting(vlab) as datagrams:
+        talk(vlab, "gw")
+        talk(vlab, "some")
+        both = b""
+        while pair(vlab, "some") not in both or pair(vlab, "gw") not in both:
+            both += next(datagrams)
+    vlab.set("switch dvs0", "netflow.internal_flows_only=true")
+    with collecting(vlab) as datagrams:
+        talk(vlab, "gw")
+        talk(vlab, "some")
+        inside = next(datagrams)
+        while pair(vlab, "some") not in inside:
+            inside += next(datagrams)
+    vlab.set("switch dvs0", "netflow.internal_flows_only=")
+    assert pair(vlab, "gw") not in inside
 
 
 def test_mir_11_netflow_tells_who_spoke_and_how_much_and_nothing_of_what(vlab: RunningLab) -> None:
     secret = b"what nobody but the receiver may know"
-    code = (
-        "import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',2055)); s.settimeout(30);\n"
-        "print('ready', flush=True)\n"
-        "while True: print(s.recv(9000).hex(), flush=True)"
-    )
-    argv = [*vlab.client.entry("collector"), "python3", "-c", code]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as listening:
-        assert listening.stdout is not None and listening.stdout.readline() == "ready\n"
-        sender = "import socket,sys; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); " + "".join(
-            f"s.sendto({secret!r},('{vlab.vm('web2').address}',4000));" for _ in range(5)
-        )
-        vlab.exec("some", "python3", "-c", sender)
-        found = next(r for line in listening.stdout for r in records(vlab, bytes.fromhex(line.strip())))
-        listening.kill()
+    with collecting(vlab) as datagrams:
+        talk(vlab, "some", text=secret)
+        found = next(data for data in datagrams if data[:2] == b"\x00\x0a" and pair(vlab, "some") in data)
     assert secret not in found
     assert struct.pack("!Q", 5) in found or struct.pack("!I", 5) in found
+
+
+def test_a_collector_that_cannot_be_reached_is_an_event(vlab: RunningLab) -> None:
+    """The host has no route there: it is told once, and not for every datagram."""
+    vlab.set("switch dvs0", f"netflow.collector={GONE}")
+
+    def told() -> list[dict[str, Any]]:
+        return [event for event in vlab.client.ask("events") if event["event"] == "netflow" and event["to"] == GONE]
+
+    for _ in range(2):
+        talk(vlab, "some")
+        wait_until(lambda: len(told()) >= 1, "the event")
+    vlab.set("switch dvs0", "netflow.collector=10.0.5.9")
+    assert [event["host"] for event in told()] == ["esx1"]
+    with collecting(vlab) as datagrams:
+        talk(vlab, "some")
+        assert next(data for data in datagrams if pair(vlab, "some") in data)
+
+
+def test_mir_2_a_session_changes_while_it_copies(vlab: RunningLab) -> None:
+    vlab.set("switch dvs0", "mirrors.kept.strip_vlan=true", "mirrors.kept.vlan=20")
+    (copy,) = copies_at(vlab, "esx1:vmnic1", "web1")
+    vlab.set("switch dvs0", "mirrors.kept.strip_vlan=", "mirrors.kept.vlan=999")
+    assert [tag.vid for tag in copy.vlans] == [20]
+    (copy,) = copies_at(vlab, "esx1:vmnic1", "web1")
+    assert [tag.vid for tag in copy.vlans] == [999, 10]
+
+
+def test_mir_5_another_sampling_holds_from_the_next_frame_on(vlab: RunningLab) -> None:
+    vlab.set("switch dvs0", "mirrors.sampled.sampling=1")
+    try:
+        assert len(copies_at(vlab, "ids1", "some", count=4)) == 4
+    finally:
+        vlab.set("switch dvs0", "mirrors.sampled.sampling=3")
+
+
+def test_mir_6_another_address_and_session_id_hold_from_the_next_frame_on(vlab: RunningLab) -> None:
+    vlab.set("switch dvs0", "mirrors.far.id=9", "mirrors.far.encapsulation=erspan3")
+    with vlab.capture("collector") as seen:
+        vlab.send("away", "web2", kind="raw", size=100)
+        answer = vlab.where("away", "web2", count=1)
+    vlab.set("switch dvs0", "mirrors.far.id=7", "mirrors.far.encapsulation=erspan2")
+    assert answer.agrees, answer.differences
+    packet = next(frame for frame in seen.frames if is_gre(frame.to_bytes()))
+    _, protocol, _, _, session = struct.unpack("!HHIHH", packet.payload[20:32])
+    assert (protocol, session & 0x3FF) == (0x22EB, 9)
 
 
 def test_mir_12_host_and_pswitch_hear_each_other_by_cdp(vlab: RunningLab) -> None:
@@ -154,3 +235,13 @@ def test_mir_12_host_and_pswitch_hear_each_other_by_cdp(vlab: RunningLab) -> Non
     vlab.set("switch dvs0", "discovery.operation=both")
     spoken = {frame.src for frame in seen.frames if frame.dst == CDP_MAC}
     assert spoken and vlab.client.plan.node_named["esx1"].interface("vmnic0").mac not in spoken
+
+
+def test_mir_12_a_switch_that_is_set_to_lldp_speaks_it(vlab: RunningLab) -> None:
+    vlab.set("switch dvs0", "discovery.protocol=lldp")
+    with vlab.capture("esx1:vmnic0") as seen:
+        vlab.exec("esx1", "tcpdump", "-i", "vmnic0", "-c", "1", "-w", "/dev/null", "ether", "dst", LLDP_MAC)
+    vlab.set("switch dvs0", "discovery.protocol=cdp")
+    (said, *_) = (frame for frame in seen.frames if frame.dst == LLDP_MAC)
+    assert (said.src, said.ethertype) == (vlab.client.plan.node_named["esx1"].interface("vmnic0").mac, 0x88CC)
+    assert b"vmnic0" in said.payload
