@@ -28,13 +28,14 @@ OnDiscarding = Callable[[str, frozenset[str]], None]
 """(pSwitch, ports): spanning tree keeps exactly these ports from forwarding."""
 
 _ROOT = re.compile(r"^Root ID:\n\s+stp-priority\s+(\d+)\n\s+stp-system-id\s+(\S+)", re.MULTILINE)
-_PORT = re.compile(r"^  (\S+)\s+(\w+)\s+(Discarding|Learning|Forwarding)\s", re.MULTILINE)
+_PORT = re.compile(r"^  \S+\s+(\w+)\s+(Discarding|Learning|Forwarding)\s+\d+\s+\d+\.(\d+)", re.MULTILINE)
+_NO_ROLE = ("Disabled", "Discarding")
 _FINAL = {"Root": "Forwarding", "Designated": "Forwarding", "Alternate": "Discarding", "Backup": "Discarding"}
 
 
 @dataclass(frozen=True)
 class Tree:
-    """One pSwitch's part of a spanning tree. `ports`: label -> (role, state), those without a link left out."""
+    """One pSwitch's part of a spanning tree. `ports`: label -> (role, state) of those whose link is up."""
 
     root: str
     ports: Mapping[str, tuple[str, str]]
@@ -48,11 +49,14 @@ class Tree:
         return all(_FINAL.get(role) == state for role, state in self.ports.values())
 
 
-def read_tree(text: str, labels: Mapping[str, str]) -> Tree:
-    """`text` of `rstp/show`; `labels` by interface."""
+def read_tree(text: str, labels: Mapping[int, str]) -> Tree:
+    """`text` of `rstp/show`, which cuts names short; `labels` by number, of the ports whose link is up.
+
+    Open vSwitch may not have seen yet that it is: such a port has no role, and no tree has settled with it.
+    """
     root = _ROOT.search(text)
-    found = ((labels[name], role, state) for name, role, state in _PORT.findall(text) if name in labels)
-    ports = {label: (role, state) for label, role, state in found if role != "Disabled"}
+    shown = {int(number): (role, state) for role, state, number in _PORT.findall(text)}
+    ports = {label: shown.get(number, _NO_ROLE) for number, label in labels.items()}
     return Tree(" ".join(root.groups()) if root else "", MappingProxyType(ports))
 
 
@@ -161,7 +165,8 @@ class PSwitchAgent:
                 text = self.network.ovs(switch).appctl("rstp/show", bridge.name)
             except SystemRefused:  # it has ended, which `status` says
                 continue
-            yield switch, read_tree(text, {port.interface: port.label for port in bridge.ports})
+            lit = {nic.label for nic in self.network.plan.node_named[switch].interfaces if nic.up}
+            yield switch, read_tree(text, {port.number: port.label for port in bridge.ports if port.label in lit})
 
     @staticmethod
     def _discarding(trees: Mapping[str, Tree], switch: str) -> frozenset[str]:

@@ -141,8 +141,8 @@ def collecting(lab: RunningLab) -> Iterator[Iterator[bytes]]:
 
 def talk(lab: RunningLab, sender: str, to: str = "web2", text: bytes = b"hello") -> None:
     """Five datagrams, the first of them after ARP."""
-    code = f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nfor _ in range(5): s.sendto({text!r}, "
-    lab.exec(sender, "python3", "-c", f"{code}({lab.vm(to).address!r}, 4000))")
+    code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+    lab.exec(sender, "python3", "-c", f"{code}for _ in range(5): s.sendto({text!r}, ({lab.vm(to).address!r}, 4000))")
 
 
 def pair(lab: RunningLab, sender: str, to: str = "web2") -> bytes:

@@ -23,7 +23,8 @@ def test_a_ring_has_one_end_that_discards_and_everybody_is_reached(vlab: Running
     discarding = vlab.client.state().discarding
     assert len(discarding) == 1
     assert {port for _, port in discarding} <= {"tor1", "tor2", "core"}
-    assert vlab.verify().ok
+    report = vlab.verify()
+    assert report.ok, report.differ
 
 
 def test_a_cut_in_the_ring_is_healed_by_the_other_way(vlab: RunningLab) -> None:
@@ -31,7 +32,8 @@ def test_a_cut_in_the_ring_is_healed_by_the_other_way(vlab: RunningLab) -> None:
     (other,) = {"tor1", "tor2", "core"} - {switch, port}
     vlab.link(f"{switch}:{other}", up=False)
     wait_until(lambda: not vlab.client.state().discarding, "the other way")
-    assert vlab.verify().ok
+    report = vlab.verify()
+    assert report.ok, report.differ
     vlab.link(f"{switch}:{other}", up=True)
     wait_until(lambda: len(vlab.client.state().discarding) == 1, "a ring again")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -410,16 +411,16 @@ Bridge ID:
   Interface  Role       State      Cost     Pri.Nbr 
   ---------- ---------- ---------- -------- -------
   tor2       Root       Forwarding 2000     128.3
-  tor2_5f4dcc Alternate  Discarding 2000     128.4
+  tor2_5f4dc Alternate  Discarding 2000     128.4
   gw         Designated Learning   2000     128.2
-  esx1-vmnic0 Disabled   Discarding 2000     128.1
+  esx1-vmnic Disabled   Discarding 2000     128.1
 
 """  # noqa: W291
-LABELS = {"tor2": "tor2", "tor2_5f4dcc": "tor2#2", "gw": "gw", "esx1-vmnic0": "esx1-vmnic0"}
+LABELS = {3: "tor2", 4: "tor2#2", 2: "gw", 1: "esx1-vmnic0"}
 
 
 def test_a_spanning_tree_as_open_vswitch_shows_it() -> None:
-    tree = read_tree(SHOWN, LABELS)
+    tree = read_tree(SHOWN, {n: label for n, label in LABELS.items() if label != "esx1-vmnic0"})
     assert tree.root == "32768 02:2e:7d:2c:03:a9"
     assert dict(tree.ports) == {
         "tor2": ("Root", "Forwarding"),
@@ -428,7 +429,16 @@ def test_a_spanning_tree_as_open_vswitch_shows_it() -> None:
     }
     assert tree.discarding == {"tor2#2", "gw"}
     assert not tree.settled
-    assert read_tree(SHOWN.replace("Learning  ", "Forwarding"), LABELS).settled
+    assert replace(tree, ports={**tree.ports, "gw": UP}).settled
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["no role yet", "no port yet"])
+def test_no_tree_has_settled_before_every_link_that_is_up_was_seen(seen: bool) -> None:
+    text = SHOWN.replace("Learning  ", "Forwarding")
+    lines = text if seen else "".join(line for line in text.splitlines(True) if "esx1-vmnic" not in line)
+    tree = read_tree(lines, LABELS)
+    assert tree.discarding == {"tor2#2", "esx1-vmnic0"}
+    assert not tree.settled
 
 
 def tree(root: str, **ports: tuple[str, str]) -> Tree:
