@@ -7,7 +7,7 @@ import re
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -79,10 +79,13 @@ def _cable_ends(topology: Topology, trees: Mapping[str, Tree]) -> Iterator[tuple
 
 
 class PSwitchAgent:
-    """Two threads for all pSwitches. It tells what it sees; the owner of the State acts. No lock is held then."""
+    """Two threads for all pSwitches. It tells what it sees; the owner of the State acts. No lock is held then.
 
-    def __init__(self, topology: Topology, network: Network) -> None:
+    `links_down` gives the State's links that are down now."""
+
+    def __init__(self, topology: Topology, network: Network, links_down: Callable[[], Collection[PortKey]]) -> None:
         self.network = network
+        self._links_down = links_down
         self._changing = threading.Lock()
         self._guards: dict[int, tuple[PortKey, PacketSocket]] = {}
         self._ready = select.epoll()
@@ -165,8 +168,9 @@ class PSwitchAgent:
                 text = self.network.ovs(switch).appctl("rstp/show", bridge.name)
             except SystemRefused:  # it has ended, which `status` says
                 continue
-            lit = {nic.label for nic in self.network.plan.node_named[switch].interfaces if nic.up}
-            yield switch, read_tree(text, {port.number: port.label for port in bridge.ports if port.label in lit})
+            dark = self._links_down()
+            lit = {port.number: port.label for port in bridge.ports if (switch, port.label) not in dark}
+            yield switch, read_tree(text, lit)
 
     @staticmethod
     def _discarding(trees: Mapping[str, Tree], switch: str) -> frozenset[str]:

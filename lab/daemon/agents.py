@@ -22,7 +22,7 @@ class Agents:
         self.discovery = DiscoveryAgent(topology, network, topology.speedup)
         self.mirrors = MirrorAgent(topology, network, present.event)
         self._netflow = NetflowAgent(topology, network, topology.speedup, present.event)
-        self._pswitches = PSwitchAgent(topology, network)
+        self._pswitches = PSwitchAgent(topology, network, lambda: present.state.links_down)
         self._pswitches.start(self._guard, present.set_discarding)
         self._pswitches.wait_converged()
         present.follow(self._follow)

@@ -247,6 +247,7 @@ class Rig:
         self.plan = compile_plan(self.topology, initial_state(self.topology))
         self.namespaces = {node.name: namespace() for node in self.plan.nodes}
         self._switches: dict[str, OpenVSwitch] = {}
+        self.dark: frozenset[tuple[str, str]] = frozenset()
         ends = [[(n, self.plan.node_named[n].interface(i)) for n, i in (c.a, c.b)] for c in self.plan.cables]
         netlink.create_cables([((self.namespaces[n], i), (self.namespaces[m], j)) for (n, i), (m, j) in ends])
         for node in self.plan.nodes:
@@ -266,6 +267,9 @@ class Rig:
         return self.plan.node_named[node].interface(label).name
 
     def link(self, node: str, label: str, up: bool) -> None:
+        """Of a cable between pSwitches: both ends lose their carrier."""
+        ends = {(node, label), (label, node)}
+        self.dark = self.dark - ends if up else self.dark | ends
         netlink.set_link(self.namespaces[node], self.interface_name(node, label), up)
 
     def send(self, machine: str, frame: Frame) -> None:
@@ -307,7 +311,7 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Heard,
         pytest.skip("makes network namespaces outside of a lab, which only root may")
     rig, told = Rig(RING, tmp_path_factory.mktemp("ring")), Heard()
     try:
-        agent = PSwitchAgent(rig.topology, rig)  # type: ignore[arg-type]
+        agent = PSwitchAgent(rig.topology, rig, lambda: rig.dark)  # type: ignore[arg-type]
         agent.start(told.on_bpdu, told.on_discarding)
         agent.wait_converged()
         yield rig, told, agent
