@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from lab.agents.present import Present
 from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
 from lab.daemon.tables import with_real_tables
-from lab.errors import UsageError
+from lab.errors import SystemRefused, UsageError
 from lab.plan.types import Bridge, reason_of_cookie
 from lab.realise.run import inside
 from lab.state import PortKey
@@ -153,7 +154,11 @@ class Verbs:
     def do_capture_start(
         self, targets: Sequence[Sequence[Any]], directory: str, snaplen: int = 0, count: int = 0
     ) -> dict[str, Any]:
-        """targets: [node, [interface labels]]; one pcapng a node below `directory`; returns when all are capturing."""
+        """targets: [node, [interface labels]]; one pcapng a node below `directory`; returns when all are capturing.
+
+        What is captured went by the rows of now: an adapter, a link or a policy may just have changed them."""
+        with suppress(SystemRefused):  # a switch that has ended, which `status` says
+            self._network.settle_changes()
         return self._captures.start([(n, tuple(i)) for n, i in targets], Path(directory), snaplen, count)
 
     def do_capture_wait(self, number: int, needles: Sequence[Sequence[Any]], seconds: float) -> bool:

@@ -100,6 +100,9 @@ class Network:
         self.namespaces: dict[str, int] = {}
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
+        # By box: how often its rows have changed, and how often they had when it last settled.
+        self._changed: dict[str, int] = {}
+        self._settled_at: dict[str, int] = {}
         self._never_up = {(n.name, i.label) for n in plan.nodes for i in n.interfaces if not i.up}
 
     def build(self) -> None:
@@ -201,12 +204,25 @@ class Network:
         ovs = self.ovs(new.node)
         if old.rows != new.rows:
             ovs.apply(new, old.rows, new.rows)
+            self._changed[new.node] = self._changed.get(new.node, 0) + 1
         set_columns(ovs, old, new)
 
     def settle(self, boxes: Iterable[str]) -> None:
         """Until no switch of these boxes forwards any frame by rows that it had before. Takes half a second."""
+        before = dict(self._changed)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda box: self.ovs(box).settle(), boxes))
+            for box in pool.map(self._settled, boxes):
+                self._settled_at[box] = before.get(box, 0)
+
+    def _settled(self, box: str) -> str:
+        self.ovs(box).settle()
+        return box
+
+    def settle_changes(self) -> None:
+        """The same for the boxes whose rows have changed since they last settled; at once when there is none."""
+        due = [box for box, changes in dict(self._changed).items() if self._settled_at.get(box, 0) < changes]
+        if due:
+            self.settle(due)
 
     def relink(self, before: Plan) -> None:
         """Links as the present plan has them switched on, where `before` had them otherwise.
