@@ -29,7 +29,9 @@ _LLDP_PVID = bytes.fromhex("0080c201")
 _LLDP_BITS = {"repeater": 0x02, "bridge": 0x04, "router": 0x10, "station": 0x80}
 _CHASSIS_MAC, _CHASSIS_INTERFACE = 4, 6
 _PORT_MAC, _PORT_INTERFACE = 3, 5
-_LLDP_LONGEST = 511
+_LLDP_LONGEST, _LLDP_TEXT_LONGEST = 511, 255
+_LONGEST_LENGTH = 0x5FF
+"""Of the length that stands where other frames have their ethertype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def parse(raw: bytes) -> Announcement | None:
     kind, body = int.from_bytes(raw[at : at + 2], "big"), raw[at + 2 :]
     to = mac_text(raw[:6])
     try:
-        if to == CDP_MAC and kind <= len(body) and body.startswith(_SNAP_CDP):
+        if to == CDP_MAC and kind <= min(len(body), _LONGEST_LENGTH) and body.startswith(_SNAP_CDP):
             return _read_cdp(body[len(_SNAP_CDP) : kind])
         if to == LLDP_MAC and kind == LLDP_ETHERTYPE:
             return _read_lldp(body)
@@ -147,7 +149,7 @@ def _lldp(said: Announcement, src: str, esx: bool) -> bytes:
     ]
     if said.native_vlan is not None:
         fields.append((_LLDP_ORGANISATION, _LLDP_PVID + struct.pack("!H", said.native_vlan)))
-    if max(len(value) for _, value in fields) > _LLDP_LONGEST:
+    if max(len(text.encode()) for text in (said.device, said.port, said.description)) > _LLDP_TEXT_LONGEST:
         raise UsageError(f"{said.device} {said.port}: a text does not fit in an LLDP frame")
     return b"".join(struct.pack("!H", kind << 9 | len(value)) + value for kind, value in fields if value) + b"\0\0"
 

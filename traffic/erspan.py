@@ -24,18 +24,18 @@ _MASK32 = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A mirrored frame as it is to travel. `vlan` is its original VLAN, 0 for none, and `tagged` whether the tag is
-    still in `data`; `truncated` when bytes were cut off."""
+    """A mirrored frame as it is to travel. `vlan` is what its tag said, None without one, and `tagged` whether the
+    tag is still in `data`; `truncated` when bytes were cut off."""
 
     data: bytes
-    vlan: int = 0
+    vlan: int | None = None
     tagged: bool = False
     truncated: bool = False
 
 
 def make_copy(frame: bytes, strip: bool, length: int | None) -> Copy:
     """Take the outer tag off where the session strips it, then cut to `length` bytes."""
-    vlan, tagged = 0, False
+    vlan, tagged = None, False
     if int.from_bytes(frame[12:14], "big") in TPIDS and len(frame) >= 18:
         vlan, tagged = int.from_bytes(frame[14:16], "big") & 0xFFF, not strip
         frame = frame[:12] + frame[16:] if strip else frame
@@ -51,8 +51,8 @@ def encapsulate(kind: str, copy: Copy, session: int, cos: int, sequence: int, ti
     head = struct.pack("!HHI", _SEQUENCE_PRESENT, protocol, sequence & _MASK32)
     version = 1 if kind == "erspan2" else 2
     # Type II says here how the frame was tagged; type III whether it came in damaged (never).
-    tagging = 0 if version == 2 or not copy.vlan else _TAG_PRESERVED if copy.tagged else _ORIGINALLY_TAGGED
+    tagging = 0 if version == 2 or copy.vlan is None else _TAG_PRESERVED if copy.tagged else _ORIGINALLY_TAGGED
     words = cos << 13 | tagging << 11 | copy.truncated << 10 | session & SESSION_MAX
-    head += struct.pack("!HH", version << 12 | copy.vlan, words)
+    head += struct.pack("!HH", version << 12 | (copy.vlan or 0), words)
     head += struct.pack("!I", 0) if version == 1 else struct.pack("!IHH", time_ns // TICK_NS & _MASK32, 0, 0)
     return head + copy.data

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 V5, IPFIX = 5, 10
-V5_MOST, IPFIX_MOST = 30, 18
-"""Records that one datagram holds."""
+V5_MOST, IPFIX_MOST = 30, 15
+"""Records that one datagram holds, within an Ethernet frame whatever their addresses."""
 UPLINK, ACCESS = 1, 2
 """What kind of port a flow came in by or left by, in VMware's own fields."""
 
@@ -129,6 +129,10 @@ class IpfixReader:
                 kind, length = struct.unpack_from("!HH", body, at)
                 at += 8 if kind & _ENTERPRISE else 4
                 fields.append((kind, length))
+                if at > len(body):
+                    raise ValueError("an IPFIX template that is not whole")
+            if number < _TEMPLATE4:
+                raise ValueError("an IPFIX template with a number that is none")
             self._templates[number] = fields
 
     def _records(self, number: int, body: bytes) -> Iterator[list[tuple[int, bytes]]]:
@@ -144,6 +148,8 @@ class IpfixReader:
                         length, at = int.from_bytes(body[at : at + 2], "big"), at + 2
                 fields.append((kind, body[at : at + length]))
                 at += length
+            if at > len(body):
+                raise ValueError("an IPFIX record that is not whole")
             yield fields
 
 
@@ -167,7 +173,7 @@ def _sample(fields: Sequence[tuple[int, bytes]], now_ns: int) -> Sample | None:
             names[side] = value.decode(errors="replace")
         values.setdefault(kind, value)
     src, dst = (values.get(four, values.get(six, b"")) for four, six in ((_SRC4, _SRC6), (_DST4, _DST6)))
-    if not src or not dst:
+    if len(src) != len(dst) or len(src) not in (4, 16):
         return None
 
     def number(*kinds: int) -> int:

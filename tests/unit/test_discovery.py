@@ -40,7 +40,18 @@ from scapy.packet import Packet, Padding
 
 from lab.errors import UsageError
 from lab.frame import CDP_MAC, LLDP_MAC
-from traffic.discovery import CDP, LLDP, MIN_FRAME, Announcement, build, cdp_checksum, interval_of, parse
+from traffic.discovery import (
+    CDP,
+    CDP_TTL,
+    LLDP,
+    LLDP_TTL,
+    MIN_FRAME,
+    Announcement,
+    build,
+    cdp_checksum,
+    interval_of,
+    parse,
+)
 
 SRC, OTHER = "00:50:56:00:00:01", "00:50:56:00:00:02"
 LARGEST = 1514
@@ -78,6 +89,7 @@ def test_mir_12_lldp_goes_to_its_group_by_its_ethertype() -> None:
 
 def test_mir_12_cdp_speaks_every_minute_and_lldp_every_half() -> None:
     assert (interval_of(CDP), interval_of(LLDP)) == (60, 30)
+    assert (CDP_TTL, LLDP_TTL) == (3 * 60, 4 * 30)
 
 
 @pytest.mark.parametrize("protocol", [CDP, LLDP])
@@ -251,7 +263,9 @@ def test_cdp_that_does_not_name_its_sender_is_not_read(messages: list[Packet]) -
     assert parse(cdp_from(*messages)) is None
 
 
-@pytest.mark.parametrize("fields", ["000100", "00010003", "0001000061", "000affff", "00010008616263", "00000000"])
+@pytest.mark.parametrize(
+    "fields", ["000100", "00010003", "0001000061", "000affff", "00010008616263", "00000000", "0007000300000561"]
+)
 def test_cdp_with_a_field_that_is_not_whole_is_not_read(fields: str) -> None:
     sound = b"".join(map(bytes, NAMED))
     assert parse(cdp_holding(sound)) == Announcement(CDP, "sw9", "Fa0/1", 180)
@@ -329,6 +343,11 @@ def test_lldp_capabilities_are_there_and_on(words: tuple[str, ...]) -> None:
         on = {name for name in able.fields if name.endswith(f"_{state}") and getattr(able, name)}
         assert on == {f"{LLDP_WORDS[word]}_{state}" for word in words}
     assert parse(raw) == replace(OF_LLDP, capabilities=words)
+
+
+def test_lldp_what_it_has_no_bit_for_is_not_said() -> None:
+    raw = build(replace(OF_LLDP, capabilities=("switch", "bridge", "host", "teapot")), SRC)
+    assert raw == build(OF_LLDP, SRC)
 
 
 @pytest.mark.parametrize("ttl", [0, 1, 255, 256, 65535])
@@ -422,7 +441,7 @@ def test_lldp_ends_at_its_end_mark() -> None:
 def test_lldp_a_text_that_is_too_long_is_refused(field: str, esx: bool) -> None:
     said = replace(OF_LLDP, **{field: "x" * 255})
     assert parse(build(said, SRC, esx)) == said
-    for text in ("x" * 512, "é" * 256):
+    for text in ("x" * 256, "é" * 128):
         with pytest.raises(UsageError, match="does not fit in an LLDP frame"):
             build(replace(OF_LLDP, **{field: text}), SRC, esx)
 

@@ -149,13 +149,15 @@ def test_mir_6_the_truncated_bit_stands_alone(kind: str, session: int, truncated
     [
         (Copy(PLAIN), WITHOUT_TAG),
         (Copy(PLAIN, vlan=10), TAG_TAKEN),
+        (make_copy(tagged(0, 5), True, None), TAG_TAKEN),
+        (make_copy(tagged(0, 5), False, None), TAG_KEPT),
         (Copy(tagged(10), vlan=10, tagged=True), TAG_KEPT),
         (Copy(tagged(4094)[:30], vlan=4094, tagged=True, truncated=True), TAG_KEPT),
     ],
 )
 def test_mir_6_type_ii_says_what_became_of_the_tag(copy: Copy, tagging: int) -> None:
     erspan = erspan_of("erspan2", copy, SESSION_MAX, 7)
-    assert (erspan.en, erspan.vlan, erspan.t) == (tagging, copy.vlan, copy.truncated)
+    assert (erspan.en, erspan.vlan, erspan.t) == (tagging, copy.vlan or 0, copy.truncated)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_every_number_is_read_back_from_its_documented_bits(
     packet = encapsulate(kind, copy, session, cos, sequence, time_ns)
     bits = f"{int.from_bytes(packet[: HEAD[kind]], 'big'):0{HEAD[kind] * 8}b}"
     assert int(bits[32:64], 2) == sequence % 2**32
-    assert int(bits[68:80], 2) == copy.vlan
+    assert int(bits[68:80], 2) == (copy.vlan or 0)
     assert int(bits[80:83], 2) == cos
     assert int(bits[85]) == copy.truncated
     assert int(bits[86:96], 2) == session
@@ -194,7 +196,7 @@ def test_every_number_is_read_back_from_its_documented_bits(
 
 def test_a_frame_without_tag_is_copied_as_it_is() -> None:
     for strip in (False, True):
-        assert make_copy(PLAIN, strip, None) == Copy(PLAIN, vlan=0, tagged=False, truncated=False)
+        assert make_copy(PLAIN, strip, None) == Copy(PLAIN, vlan=None, tagged=False, truncated=False)
 
 
 @pytest.mark.parametrize("tpid", [0x8100, 0x88A8])
@@ -225,7 +227,7 @@ def test_vlan_numbers_have_twelve_bits() -> None:
 
 
 def test_no_tag_is_read_from_the_payload() -> None:
-    assert make_copy(MACS + b"\x08\x00" + tagged(10)[12:], True, None).vlan == 0
+    assert make_copy(MACS + b"\x08\x00" + tagged(10)[12:], True, None).vlan is None
     assert make_copy(MACS + b"\x81\x01" + REST, True, None) == Copy(MACS + b"\x81\x01" + REST)
 
 
@@ -270,7 +272,7 @@ def test_any_bytes_can_be_copied(frame: bytes, strip: bool, length: int | None) 
         assert copy.data in (frame, frame[:12] + frame[16:])
         assert length is None or len(copy.data) <= length
     assert copy.data[:12] == frame[: min(12, len(copy.data))]
-    assert 0 <= copy.vlan <= 4095
+    assert copy.vlan in (None, *range(4096))
     assert not (strip and copy.tagged)
 
 

@@ -45,10 +45,10 @@ from traffic.netflow import (
 )
 
 MS, SECOND = 10**6, 10**9
-NOW = 1_700_000_000 * SECOND
+NOW = 1_700_000_001 * SECOND
 ROOM = 1500 - 20 - 8
 """What a datagram holds on an ordinary Ethernet."""
-KEY4 = FlowKey(packed("10.0.0.1"), packed("10.0.0.2"), 6, 40000, 443, 0x28, 3, 16)
+KEY4 = FlowKey(packed("10.0.0.1"), packed("10.0.0.2"), 6, 40000, 443, 0x28, 3, 17)
 KEY6 = FlowKey(packed("fd00::1"), packed("fd00::2"), 17, 5353, 53, 0, 70000, 2)
 FLOW = Flow(5, 700, NOW - 3 * SECOND, NOW - 2 * SECOND, 64)
 
@@ -222,6 +222,16 @@ def test_frames_that_are_not_ip_are_left_out() -> None:
     both = a_set(2, template(256, FIELDS4), template(258, NOT_IP))
     arp = a_set(258, record(NOT_IP), record(NOT_IP))
     assert IpfixReader().samples(message(both, arp, a_set(256, record(FIELDS4)), arp), NOW) == READ[:1]
+
+
+@pytest.mark.parametrize("missing", [8, 12])
+def test_frames_with_one_address_are_left_out(missing: int) -> None:
+    assert samples_of([field for field in FIELDS4 if field[0] != missing]) == []
+
+
+def test_what_is_not_told_is_nothing() -> None:
+    key = FlowKey(packed("10.0.0.1"), packed("10.0.0.2"), 0, 0, 0, 0, 0, 0)
+    assert samples_of([(8, 4), (12, 4)]) == [Sample(key, Flow(0, 0, NOW, NOW, 0), "", "")]
 
 
 def test_counts_may_be_written_shorter() -> None:
@@ -428,7 +438,7 @@ def test_what_belongs_to_one_flow_is_added_up() -> None:
         {"dst_port": 80},
         {"tos": 0},
         {"input": 4},
-        {"output": 17},
+        {"output": 18},
     ],
 )
 def test_flows_that_differ_in_one_thing_are_two(other: dict[str, Any]) -> None:
@@ -566,7 +576,7 @@ def test_v5_all_fields_of_the_header() -> None:
 def test_v5_all_fields_of_a_record() -> None:
     _, read = v5_of(Report(KEY4, FLOW, Ended.ACTIVE))
     assert (read.src, read.dst, read.nexthop) == ("10.0.0.1", "10.0.0.2", "0.0.0.0")
-    assert (read.input, read.output) == (3, 16)
+    assert (read.input, read.output) == (3, 17)
     assert (read.dpkts, read.dOctets) == (5, 700)
     assert (read.first, read.last) == (3_597_000, 3_598_000)
     assert (read.srcport, read.dstport, read.prot, read.tos) == (40000, 443, 6, 0x28)
@@ -663,6 +673,13 @@ def test_the_sequence_wraps_at_32_bits(version: int) -> None:
     assert told == [2**32 - 2, 1]
 
 
+def test_an_exporter_of_which_no_more_is_said() -> None:
+    header, _ = v5_of(Report(KEY4, FLOW, Ended.IDLE), Exporter(V5))
+    assert (header.flowSequence, header.engineID, header.samplingInterval) == (0, 0, 0)
+    assert header.sysUptime == NOW // MS % 2**32
+    assert NetflowHeader(ipfix(reports(1)))[NetflowHeaderV10].ObservationDomainID == 0
+
+
 # -- IPFIX
 
 
@@ -716,7 +733,7 @@ def test_ipfix_templates_name_iana_s_elements_and_two_of_vmware(nr: int, address
 @pytest.mark.parametrize(
     ("key", "number", "names", "addresses", "numbers"),
     [
-        (KEY4, 256, ("IPV4_SRC_ADDR", "IPV4_DST_ADDR"), ("10.0.0.1", "10.0.0.2"), [40000, 443, 6, 0x28, 3, 16]),
+        (KEY4, 256, ("IPV4_SRC_ADDR", "IPV4_DST_ADDR"), ("10.0.0.1", "10.0.0.2"), [40000, 443, 6, 0x28, 3, 17]),
         (KEY6, 257, ("IPV6_SRC_ADDR", "IPV6_DST_ADDR"), ("fd00::1", "fd00::2"), [5353, 53, 17, 0, 70000, 2]),
     ],
     ids=["IPv4", "IPv6"],
@@ -765,14 +782,14 @@ def test_ipfix_a_family_without_flows_has_no_set(key: FlowKey, number: int) -> N
 
 @pytest.mark.usefixtures("known_to_scapy")
 @pytest.mark.parametrize("key", [KEY4, KEY6], ids=["IPv4", "IPv6"])
-@pytest.mark.parametrize("count", [0, 1, 17, 18, 19, 36, 37])
+@pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 30, 31])
 def test_ipfix_each_datagram_can_be_read_alone(key: FlowKey, count: int) -> None:
     datagrams = list(Exporter(IPFIX).datagrams(reports(count, key), NOW))
     told = [[read.L4_SRC_PORT for records in sets_of(raw).values() for read in records] for raw in datagrams]
     assert [port for ports in told for port in ports] == list(range(1, count + 1))
-    assert [len(ports) for ports in told] == [18] * (count // 18) + [count % 18] * (count % 18 > 0)
+    assert [len(ports) for ports in told] == [15] * (count // 15) + [count % 15] * (count % 15 > 0)
     headers = [NetflowHeader(raw)[NetflowHeaderV10] for raw in datagrams]
-    assert [header.flowSequence for header in headers] == list(range(0, count, 18))
+    assert [header.flowSequence for header in headers] == list(range(0, count, 15))
     assert [header.length for header in headers] == [len(raw) for raw in datagrams]
 
 
@@ -783,12 +800,35 @@ def test_ipfix_the_sequence_counts_records_of_both_families_and_no_templates() -
         for some in (reports(3), [], reports(2, KEY6), [*reports(10), *reports(10, KEY6)], reports(1))
         for raw in exporter.datagrams(some, NOW)
     ]
-    assert told == [0, 3, 5, 23, 25]
+    assert told == [0, 3, 5, 20, 25]
 
 
-def test_ipfix_a_full_datagram_of_ipv4_is_not_fragmented() -> None:
-    assert IPFIX_MOST == 18
-    assert len(ipfix(reports(IPFIX_MOST))) <= ROOM
+@pytest.mark.parametrize("key", [KEY4, KEY6], ids=["IPv4", "IPv6"])
+def test_ipfix_a_full_datagram_is_not_fragmented(key: FlowKey) -> None:
+    assert IPFIX_MOST == 15
+    assert len(ipfix(reports(IPFIX_MOST, key))) <= ROOM
+
+
+@pytest.mark.parametrize("cut", range(1, 18))
+def test_a_record_that_ends_too_early_is_refused(cut: int) -> None:
+    with pytest.raises(ValueError, match="not whole"):
+        IpfixReader().samples(message(a_set(2, template(256, FIELDS4)), a_set(256, record(FIELDS4)[:-cut])), NOW)
+
+
+def test_a_template_with_a_number_that_belongs_to_templates_is_refused() -> None:
+    with pytest.raises(ValueError, match="a number that is none"):
+        IpfixReader().samples(message(a_set(2, template(2, [(8, 4), (12, 4)]))), NOW)
+
+
+def test_a_template_that_is_cut_in_an_enterprise_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="not whole"):
+        IpfixReader().samples(message(a_set(2, struct.pack("!HHHH", 256, 1, 0x8001, 4) + b"\0\0")), NOW)
+
+
+@pytest.mark.parametrize("fields", [[(8, 3), (12, 4)], [(8, 4), (27, 16), (28, 16)]])
+def test_addresses_of_other_lengths_are_no_flow(fields: list[tuple[int, int]]) -> None:
+    data = bytes(sum(length for _, length in fields))
+    assert IpfixReader().samples(message(a_set(2, template(256, fields)), a_set(256, data)), NOW) == []
 
 
 # -- from frame to record
