@@ -19,8 +19,9 @@ from lab.model import Machine, Nic, Topology
 from lab.plan import compile_plan
 from lab.plan.types import Plan
 from lab.realise import sandbox
-from lab.state import State, initial_state
+from lab.state import State
 from lab.state_json import from_json
+from lab.teaming import initial_state
 from lab.topology.edit import Edition, first_edition
 
 

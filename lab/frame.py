@@ -13,6 +13,7 @@ CDP_MAC = "01:00:0c:cc:cc:cc"
 LLDP_MAC = "01:80:c2:00:00:0e"
 ALL_SYSTEMS = "01:00:5e:00:00:01"
 """The multicast group that every IPv4 guest asks its adapter for."""
+LACP_ETHERTYPE = 0x8809
 TPID_8021Q = 0x8100
 TPIDS = (0x8100, 0x88A8)
 _TPID_BYTES = (b"\x81\x00", b"\x88\xa8")
@@ -42,6 +43,9 @@ class DropReason(StrEnum):
     MTU = "MTU Exceeded"
     MIRROR_DESTINATION = "Mirror Destination"
     DISCOVERY = "Discovery Frame Not Forwarded"
+    BEACON = "Beacon Frame Not Forwarded"
+    LACPDU = "LACPDU Not Forwarded"
+    LAG_MEMBER = "LAG Member Not Up"
     PSWITCH_VLAN = "PSwitch VLAN Not Allowed"
     PSWITCH_NO_NATIVE = "PSwitch Untagged Without Native VLAN"
     PSWITCH_ACCESS_TAGGED = "PSwitch Tagged Frame On Access Port"
@@ -51,6 +55,8 @@ class DropReason(StrEnum):
     PSWITCH_PORT_SECURITY = "PSwitch Port Security"
     PSWITCH_STP = "PSwitch Spanning Tree Discarding"
     PSWITCH_DISCOVERY = "PSwitch Discovery Frame Consumed"
+    PSWITCH_BLOCKED = "PSwitch Port Blocked"
+    PSWITCH_CHANNEL = "PSwitch Channel Member Suspended"
     LINK_DOWN = "Link Down"
 
 

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from lab.units import Rate
 
 VLAN_MAX = 4094
+PortKey = tuple[str, str]
+"""(host or pSwitch, port name there): ("esx1", "web1.eth0"), ("esx1", "vmnic0"), ("tor1", "esx1-vmnic0")."""
 Ranges = tuple[tuple[int, int], ...]
 ALL_VLANS: Ranges = ((1, VLAN_MAX),)
 
@@ -91,12 +93,15 @@ class Security:
 
 @dataclass(frozen=True)
 class Teaming:
-    """Uplink names: pNICs on a standard switch, uplink1.. on a distributed one. In neither list: unused."""
+    """Uplink names: pNICs on a standard switch, uplink1.. or one LAG on a distributed one. In neither list: unused.
+    `detection` is `link` or `beacon`; `notify`: RARP frames when a port's uplink changes."""
 
     policy: str = "loadbalance_srcid"
     active: tuple[str, ...] = ()
     standby: tuple[str, ...] = ()
     failback: bool = True
+    detection: str = "link"
+    notify: bool = True
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,14 @@ class PortGroup:
 
 @dataclass(frozen=True)
 class PhysicalPort:
-    """A port of a pSwitch. `access` None: a trunk that carries `trunk`; `native` None: untagged frames drop."""
+    """A port of a pSwitch. `access` None: a trunk that carries `trunk`; `native` None: untagged frames drop.
+    `channel`: it is a member of that port channel, by LACP when `lacp` is `active` or `passive`."""
 
     access: int | None = None
     trunk: Ranges = ALL_VLANS
     native: int | None = None
+    channel: int | None = None
+    lacp: str | None = None
 
     def carries(self, vid: int) -> bool:
         if self.access is not None:
@@ -225,6 +233,18 @@ class Discovery:
 
 
 @dataclass(frozen=True)
+class Lag:
+    """A link aggregation group of a distributed switch (LACP-1 to LACP-5). `uplinks[host]` are its pNICs there; `mode`
+    is `active` or `passive`; `fast`: a LACPDU every second instead of every 30; `hash` is the API's name."""
+
+    name: str
+    uplinks: Mapping[str, tuple[str, ...]]
+    mode: str = "active"
+    fast: bool = False
+    hash: str = "srcDestIpTcpUdpPortVlan"
+
+
+@dataclass(frozen=True)
 class StandardSwitch:
     name: str
     host: str
@@ -236,7 +256,7 @@ class StandardSwitch:
 
 @dataclass(frozen=True)
 class DistributedSwitch:
-    """`uplinks[host]` are the pNICs that stand behind uplink1, uplink2, ... there."""
+    """`uplinks[host]` are the pNICs that stand behind uplink1, uplink2, ... there; those of `lags` are others."""
 
     name: str
     uplinks: Mapping[str, tuple[str, ...]]
@@ -246,6 +266,17 @@ class DistributedSwitch:
     mirrors: tuple[Mirror, ...] = ()
     netflow: Netflow | None = None
     discovery: Discovery = Discovery()
+    lags: Mapping[str, Lag] = field(default_factory=lambda: MappingProxyType({}))
+
+    def pnics(self, host: str) -> tuple[str, ...]:
+        """All its pNICs on this host, those of LAGs last."""
+        members = (pnic for lag in self.lags.values() for pnic in lag.uplinks.get(host, ()))
+        return (*self.uplinks.get(host, ()), *members)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Those that it is on, in the order of the file."""
+        return tuple(dict.fromkeys((*self.uplinks, *(host for lag in self.lags.values() for host in lag.uplinks))))
 
 
 @dataclass(frozen=True)
@@ -317,7 +348,8 @@ class PhysicalSwitch:
     """`mac_table`: entries that its CAM holds; full, it learns nothing more and floods. `bpdu_guard` and
     `port_security` (source MACs that a port may have) are for ports to hosts and machines, not for cables between
     pSwitches. `pvlans`: the map that a PVLAN-aware switch knows. `stp`: rapid spanning tree. `cdp`, `lldp`: it speaks
-    that protocol."""
+    that protocol. `channel_hash`: how its port channels choose a member. `link_state_tracking`: it takes ports to hosts
+    down while it has no link to another pSwitch (TEAM-F-5)."""
 
     name: str
     site: str
@@ -328,6 +360,8 @@ class PhysicalSwitch:
     pvlans: PvlanMap = field(default_factory=lambda: NO_PVLANS)
     cdp: bool = False
     lldp: bool = False
+    channel_hash: str = "src-dst-ip"
+    link_state_tracking: bool = False
 
 
 @dataclass(frozen=True)
@@ -357,7 +391,7 @@ class ClientPort:
     """A vNIC's or vmknic's port on one host's part of a switch, with the policy that holds there.
 
     `number` counts the client ports of the switch on this host from 1, in file order, vmknics first;
-    `active` and `standby` are pNIC names of this host.
+    `active` and `standby` are pNIC names of this host; with a `lag`, `active` are its members here.
     """
 
     nic: Nic
@@ -370,6 +404,9 @@ class ClientPort:
     failback: bool
     mac_learning: MacLearning | None = None
     netflow: bool = False
+    detection: str = "link"
+    notify: bool = True
+    lag: Lag | None = None
 
     @property
     def name(self) -> str:
@@ -378,7 +415,9 @@ class ClientPort:
 
 @dataclass(frozen=True)
 class HostSwitch:
-    """One host's part of a switch: what forwards frames there. Standard and distributed switches are alike here."""
+    """One host's part of a switch: what forwards frames there. Standard and distributed switches are alike here.
+
+    `uplinks` are all its pNICs, those of `lags` last; `numbered` are uplink1, uplink2, ... of a distributed switch."""
 
     host: str
     name: str
@@ -388,6 +427,13 @@ class HostSwitch:
     ports: tuple[ClientPort, ...]
     pvlans: PvlanMap = field(default_factory=lambda: NO_PVLANS)
     mirrors: tuple[Mirror, ...] = ()
+    lags: tuple[Lag, ...] = ()
+    numbered: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def lag_members(self) -> frozenset[str]:
+        """The pNICs here that belong to a LAG."""
+        return frozenset(pnic for lag in self.lags for pnic in lag.uplinks.get(self.host, ()))
 
     def port_of(self, name: str) -> ClientPort:
         return next(p for p in self.ports if p.name == name)
@@ -403,6 +449,8 @@ class Knobs:
     prio_tag: str = "untag"
     reverse_path_promisc: bool = False
     forged_compare: str = "effective"
+    iphash: str = "full"
+    beacon_ethertype: int = 0x8922
 
 
 @dataclass(frozen=True)
@@ -441,16 +489,27 @@ class Topology:
         parts: dict[tuple[str, str], HostSwitch] = {}
         for host in self.hosts.values():
             for vss in host.standard_switches.values():
-                ports = self._clients(host.name, vss.name, vss.uplinks, False)
+                ports = self._clients(host.name, vss.name, {u: u for u in vss.uplinks}, {})
                 parts[host.name, vss.name] = HostSwitch(host.name, vss.name, False, vss.uplinks, vss.mtu, ports)
             for dvs in self.distributed_switches.values():
-                if host.name in dvs.uplinks:
-                    uplinks = dvs.uplinks[host.name]
-                    ports = self._clients(host.name, dvs.name, uplinks, True)
-                    parts[host.name, dvs.name] = HostSwitch(
-                        host.name, dvs.name, True, uplinks, dvs.mtu, ports, dvs.pvlans, dvs.mirrors
-                    )
+                if host.name in dvs.hosts:
+                    parts[host.name, dvs.name] = self._distributed(host.name, dvs)
         return MappingProxyType(parts)
+
+    def _distributed(self, host: str, dvs: DistributedSwitch) -> HostSwitch:
+        numbered = {f"uplink{n}": pnic for n, pnic in enumerate(dvs.uplinks.get(host, ()), start=1)}
+        return HostSwitch(
+            host=host,
+            name=dvs.name,
+            distributed=True,
+            uplinks=dvs.pnics(host),
+            mtu=dvs.mtu,
+            ports=self._clients(host, dvs.name, numbered, dvs.lags),
+            pvlans=dvs.pvlans,
+            mirrors=dvs.mirrors,
+            lags=tuple(lag for lag in dvs.lags.values() if host in lag.uplinks),
+            numbered=MappingProxyType(numbered),
+        )
 
     @cached_property
     def _nics_at(self) -> Mapping[tuple[str, str], tuple[Nic, ...]]:
@@ -459,22 +518,30 @@ class Topology:
             placed.setdefault((nic.host, nic.switch), []).append(nic)
         return {key: tuple(nics) for key, nics in placed.items()}
 
-    def _clients(self, host: str, name: str, uplinks: tuple[str, ...], distributed: bool) -> tuple[ClientPort, ...]:
+    def _clients(
+        self, host: str, name: str, pnics: Mapping[str, str], lags: Mapping[str, Lag]
+    ) -> tuple[ClientPort, ...]:
+        """`pnics`: what the uplinks' names in teaming policies stand for on this host."""
         nics = self._nics_at.get((host, name), ())
-        return tuple(self._client(nic, n, distributed, uplinks) for n, nic in enumerate(nics, start=1))
+        return tuple(self._client(nic, n, pnics, lags) for n, nic in enumerate(nics, start=1))
 
-    def _client(self, nic: Nic, number: int, distributed: bool, uplinks: tuple[str, ...]) -> ClientPort:
+    def _client(self, nic: Nic, number: int, pnics: Mapping[str, str], lags: Mapping[str, Lag]) -> ClientPort:
         group = self.port_group(nic)
-        pnic = {f"uplink{n}": u for n, u in enumerate(uplinks, start=1)} if distributed else {u: u for u in uplinks}
+        team = group.teaming
+        lag = next((lags[name] for name in team.active if name in lags), None)
+        active = tuple(pnics[u] for u in team.active if u in pnics)
         return ClientPort(
             nic=nic,
             number=number,
             vlan=group.vlan,
             security=nic.security or group.security,
-            policy=group.teaming.policy,
-            active=tuple(pnic[u] for u in group.teaming.active if u in pnic),
-            standby=tuple(pnic[u] for u in group.teaming.standby if u in pnic),
-            failback=group.teaming.failback,
+            policy=team.policy,
+            active=active if lag is None else lag.uplinks.get(nic.host, ()),
+            standby=tuple(pnics[u] for u in team.standby if u in pnics),
+            failback=team.failback,
             mac_learning=group.mac_learning,
             netflow=group.netflow,
+            detection=team.detection,
+            notify=team.notify,
+            lag=lag,
         )

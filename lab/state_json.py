@@ -6,7 +6,18 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lab.state import MacTable, PortKey, State
+from lab.model import PortKey
+from lab.state import MacTable, State
+
+_PORT_SETS = (
+    "blocked",
+    "beacons_lost",
+    "beacons_unsure",
+    "unstable",
+    "settling",
+    "lag_members",
+    "channel_members",
+)
 
 
 def to_json(state: State) -> dict[str, Any]:
@@ -21,6 +32,10 @@ def to_json(state: State) -> dict[str, Any]:
         "groups": [[*port, sorted(groups)] for port, groups in state.groups.items()],
         "all_groups": _listed(state.all_groups),
         "discarding": _listed(state.discarding),
+        **{name: _listed(getattr(state, name)) for name in _PORT_SETS},
+        "placed": _pairs(state.placed),
+        "spread": _pairs(state.spread),
+        "copied": _pairs(state.copied),
     }
 
 
@@ -36,6 +51,10 @@ def from_json(said: Mapping[str, Any]) -> State:
         groups=MappingProxyType({(box, port): frozenset(groups) for box, port, groups in said["groups"]}),
         all_groups=_ports(said["all_groups"]),
         discarding=_ports(said["discarding"]),
+        **{name: _ports(said[name]) for name in _PORT_SETS},
+        placed=_mapping(said["placed"]),
+        spread=_several(said["spread"]),
+        copied=_several(said["copied"]),
     )
 
 
@@ -57,6 +76,10 @@ def _ports(said: Iterable[Iterable[str]]) -> frozenset[PortKey]:
 
 def _mapping(said: Iterable[tuple[str, str, Any]]) -> Mapping[PortKey, Any]:
     return MappingProxyType({(box, port): value for box, port, value in said})
+
+
+def _several(said: Iterable[tuple[str, str, Iterable[str]]]) -> Mapping[PortKey, tuple[str, ...]]:
+    return MappingProxyType({(box, port): tuple(uplinks) for box, port, uplinks in said})
 
 
 def _read_table(said: Iterable[tuple[int, str, str]]) -> MacTable:

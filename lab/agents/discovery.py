@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.frame import CDP_MAC, LLDP_MAC
-from lab.model import Discovery, PhysicalPort, Topology
+from lab.model import Discovery, PhysicalPort, PortKey, Topology
 from lab.plan.types import Plan
 from lab.plan.wiring import pswitch_ports
 from lab.realise.net import Network
 from lab.realise.packets import PacketSocket
-from lab.state import PortKey
 from traffic.discovery import CDP, CDP_TTL, LLDP, LLDP_TTL, Announcement, build, interval_of, parse
 
 MOST_NEIGHBORS = 64
@@ -49,7 +48,7 @@ def speakers(topology: Topology, plan: Plan) -> Iterator[Speaker]:
     """pNICs of switches that listen or advertise, then the ports of pSwitches that speak."""
     for host in topology.hosts.values():
         switches = [(s.discovery, s.uplinks) for s in host.standard_switches.values()]
-        switches += [(s.discovery, s.uplinks.get(host.name, ())) for s in topology.distributed_switches.values()]
+        switches += [(s.discovery, s.pnics(host.name)) for s in topology.distributed_switches.values()]
         for discovery, uplinks in switches:
             for uplink in uplinks if discovery.listens or discovery.advertises else ():
                 yield _of_host(topology, plan, (host.name, uplink), discovery)

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.model import ClientPort, Topology
-from lab.state import PortKey, State
+from lab.model import ClientPort, PortKey, Topology
+from lab.state import State
 
 KEPT = 100_000
 """Events that are kept; of a guest that changes without end the oldest go."""

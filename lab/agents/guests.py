@@ -9,9 +9,10 @@ from types import MappingProxyType
 
 from lab.agents.events import Moment
 from lab.agents.present import Present
+from lab.model import PortKey
 from lab.realise.filters import MulticastFilter
 from lab.realise.linkwatch import LinkWatch
-from lab.state import FIRST_GROUPS, PortKey, State
+from lab.state import FIRST_GROUPS, State
 
 _IPV6 = "33:33:"
 _ALL_NODES = "33:33:00:00:00:01"

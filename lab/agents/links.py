@@ -9,12 +9,12 @@ from lab.agents.events import Moment
 from lab.agents.igmp import QUERIES, general_query
 from lab.agents.present import Present
 from lab.errors import SystemRefused
-from lab.model import ClientPort
+from lab.model import ClientPort, PortKey
 from lab.plan.names import box_mac
 from lab.realise import netlink
 from lab.realise.linkwatch import LinkWatch
 from lab.realise.packet_out import packet_out
-from lab.state import PortKey, with_links_down
+from lab.teaming import with_links_down
 
 
 class LinkAgent:

@@ -15,7 +15,8 @@ from lab.model import Topology
 from lab.plan import compile_plan
 from lab.realise.difference import BridgeChange
 from lab.realise.net import Network
-from lab.state import State, with_links_down
+from lab.state import State
+from lab.teaming import with_links_down
 
 Follower = Callable[[Moment, Moment], None]
 """Is told (before, after) of each change, in the thread that made it and before anybody else can change more."""

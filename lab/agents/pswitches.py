@@ -14,11 +14,10 @@ from types import MappingProxyType
 
 from lab.errors import SystemRefused
 from lab.frame import BPDU_MACS
-from lab.model import Topology
+from lab.model import PortKey, Topology
 from lab.plan.pswitch import LEARNED, edges_of
 from lab.realise.net import Network
 from lab.realise.packets import PacketSocket
-from lab.state import PortKey
 
 LOOK_SECONDS = 0.1
 """Between two looks at spanning trees: Open vSwitch tells nobody when a port's state changes."""

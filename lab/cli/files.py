@@ -50,7 +50,7 @@ def plan(file: Path) -> None:
     """Print what would be built: namespaces, cables, OpenFlow rows."""
     from lab.plan import compile_plan
     from lab.plan.render import render
-    from lab.state import initial_state
+    from lab.teaming import initial_state
     from lab.topology import read_topology_file
 
     topology = read_topology_file(file)

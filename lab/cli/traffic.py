@@ -167,7 +167,7 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     from lab.frame import Frame
     from lab.predict import predict as foretell
     from lab.report.where import hops_json, trail_lines
-    from lab.state import initial_state
+    from lab.teaming import initial_state
     from lab.topology import read_topology_file
 
     topology = read_topology_file(file)

@@ -21,7 +21,7 @@ from lab.errors import LabBug, LabError, MachineLacks, SystemRefused, UsageError
 from lab.plan import compile_plan
 from lab.realise.net import Network, Progress
 from lab.realise.run import mount, reap_orphans
-from lab.state import initial_state
+from lab.teaming import initial_state
 from lab.topology.edit import first_edition
 
 REAP_SECONDS = 1.0

@@ -16,9 +16,9 @@ from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
 from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
+from lab.model import PortKey
 from lab.plan.types import Bridge, reason_of_cookie
 from lab.realise.run import inside
-from lab.state import PortKey
 from lab.state_json import to_json
 from traffic.inject import Injector, open_injector
 

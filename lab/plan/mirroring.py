@@ -91,9 +91,9 @@ def _targets(part: HostSwitch, session: Mirror, ports: dict[str, Client], state:
     """OpenFlow ports that copies go to in the end; the actor's for those that leave the host encapsulated."""
     if session.kind is MirrorKind.ENCAPSULATED:
         return [MIRROR_PORT]
-    names = dict(enumerate(part.uplinks, start=1))
-    uplinks = [n for n, name in names.items() if f"uplink{n}" in session.to_uplinks]
-    up = [n for n in uplinks if (part.host, names[n]) not in state.links_down]
+    named = {part.numbered[name] for name in session.to_uplinks if name in part.numbered}
+    lit = {name for name in named if (part.host, name) not in state.links_down}
+    up = [n for n, name in enumerate(part.uplinks, start=1) if name in lit]
     clients = [ports[label] for label in session.to_ports if label in ports]
     return [*(client.number for client in clients if not client.port.nic.blocked), *up]
 

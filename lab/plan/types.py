@@ -91,7 +91,7 @@ class Row:
 
 
 _REASONS = tuple(DropReason)
-_FAMILIES = ("", "FWD", "VLAN", "PVL", "SEC", "MIR", "TEAM-F", "TEAM-PID", "ATK")
+_FAMILIES = ("", "FWD", "VLAN", "PVL", "SEC", "MIR", "TEAM-F", "TEAM-PID", "ATK", "BCN", "LACP", "TEAM-IPH", "TEAM-MAC")
 
 
 class Dropped(NamedTuple):

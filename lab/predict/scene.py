@@ -6,7 +6,7 @@ Everything here is worked out once, when a frame first needs it; a frame then on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from lab.frame import Point
@@ -14,6 +14,7 @@ from lab.model import ClientPort, HostSwitch, Mirror, MirrorKind, Tagging
 from lab.predict.world import World, heard_by
 from lab.state import State
 
+_NOT_LEARNED = tuple(f.name for f in fields(State) if f.name not in ("mac_tables", "secured", "learned"))
 TELLABLE = 100
 """Bytes: in a mirror copy that is cut shorter the canary may be missing."""
 
@@ -124,7 +125,7 @@ class View:
     def _session(self, mirror: Mirror, number: int) -> Session:
         """Destinations: ports here that are connected and not blocked, uplinks here whose link is up."""
         here = {port.client.nic.label: port for port in self.ports if not port.client.nic.blocked}
-        pnic = {f"uplink{n}": u for n, u in enumerate(self.part.uplinks, start=1)}
+        pnic = self.part.numbered
         ports = tuple(here[label] for label in mirror.to_ports if label in here)
         named = (pnic[name] for name in mirror.to_uplinks if name in pnic)
         uplinks = tuple(u for u in named if (self.host, u) not in self._dark)
@@ -164,19 +165,7 @@ class Scene:
 
     def fits(self, state: State) -> bool:
         """True when `state` differs from this scene's in learned addresses only."""
-        own = self.state
-        return all(
-            mine is theirs
-            for mine, theirs in (
-                (own.links_down, state.links_down),
-                (own.uplink_of, state.uplink_of),
-                (own.macs, state.macs),
-                (own.promiscuous, state.promiscuous),
-                (own.groups, state.groups),
-                (own.all_groups, state.all_groups),
-                (own.discarding, state.discarding),
-            )
-        )
+        return all(getattr(self.state, name) is getattr(state, name) for name in _NOT_LEARNED)
 
     def view(self, part: HostSwitch) -> View:
         key = (part.host, part.name)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from types import MappingProxyType
 
-from lab.model import DistributedSwitch, MacLearning, Netflow, Nic, PortGroup, PvlanMap, Tagging, VlanPolicy
+from lab.model import DistributedSwitch, Lag, MacLearning, Netflow, Nic, PortGroup, PvlanMap, Tagging, VlanPolicy
 from lab.topology import pvlans
 from lab.topology.nodes import Path
 from lab.topology.reading import Reading
 from lab.topology.schema import DistributedPortGroupSpec, DistributedSwitchSpec, MacLearningSpec, NetflowSpec
+
+MOST_LAGS = 64
 
 
 def uplink_names(spec: DistributedSwitchSpec) -> list[str]:
@@ -22,6 +25,30 @@ def known_uplinks(reading: Reading, switch: str) -> list[str] | None:
     if not reading.whole(("distributed_switches", switch, "uplinks")):
         return None
     return uplink_names(reading.spec.distributed_switches[switch])
+
+
+def lags(reading: Reading, switch: str, spec: DistributedSwitchSpec) -> dict[str, Lag]:
+    path: Path = ("distributed_switches", switch, "lags")
+    release = reading.spec.release
+    if spec.lags and reading.lacks("5.1"):
+        reading.wrong(path, f"LACP is not in release {release}", "from 5.1 on", key=True)
+    elif len(spec.lags) > 1 and reading.lacks("5.5"):
+        reading.wrong(path, f"release {release} has one LAG on a switch", "from 5.5 on 64", key=True)
+    elif len(spec.lags) > MOST_LAGS:
+        reading.wrong(path, f"{len(spec.lags)} LAGs, the most is {MOST_LAGS}", "", key=True)
+    found = {}
+    for name, lag in spec.lags.items():
+        if name in uplink_names(spec):
+            reading.wrong((*path, name), f"{name} is an uplink of {switch}", "another name", key=True)
+        if not any(lag.uplinks.values()):
+            reading.wrong((*path, name, "uplinks"), "a LAG without pNICs", "uplinks: {esx1: [vmnic2, vmnic3]}")
+        for host, pnics in lag.uplinks.items():
+            if reading.known((*path, name, "uplinks", host), host, reading.declared("hosts"), "host"):
+                for n, pnic in enumerate(pnics):
+                    reading.known((*path, name, "uplinks", host, n), pnic, reading.pnics(host), f"pNIC on {host}")
+        members = MappingProxyType({host: tuple(pnics) for host, pnics in lag.uplinks.items() if pnics})
+        found[name] = Lag(name, members, lag.mode, lag.timeout == "fast", lag.hash)
+    return found
 
 
 def netflow(spec: NetflowSpec) -> Netflow:

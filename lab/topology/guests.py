@@ -38,7 +38,7 @@ class PortGroups:
         for host in hosts.values():
             here = self._here.setdefault(host.name, {})
             parts: list[StandardSwitch | DistributedSwitch] = [*host.standard_switches.values()]
-            parts += [dvs for dvs in distributed.values() if host.name in dvs.uplinks]
+            parts += [dvs for dvs in distributed.values() if host.name in dvs.hosts]
             for part in parts:
                 for group in part.port_groups.values():
                     here.setdefault(group.name, []).append(group)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lab.model import ALL_VLANS, NO_PVLANS, Cable, PhysicalPort, PhysicalSwitch
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lab.model import ALL_VLANS, NO_PVLANS, Cable, Host, PhysicalPort, PhysicalSwitch, Pnic
 from lab.topology.names import site_of
 from lab.topology.nodes import Path
 from lab.topology.pvlans import PvlanMaps, check_aware_switches, map_of_all
@@ -23,6 +26,8 @@ def physical_switches(reading: Reading, maps: PvlanMaps) -> dict[str, PhysicalSw
             pvlans=map_of_all(maps) if spec.pvlan_aware else NO_PVLANS,
             cdp=spec.cdp,
             lldp=spec.lldp,
+            channel_hash=spec.channel_hash,
+            link_state_tracking=spec.link_state_tracking,
         )
         for name, spec in reading.spec.physical_switches.items()
     }
@@ -36,7 +41,27 @@ def physical_port(reading: Reading, path: Path, spec: PnicSpec | CableSpec | Mac
     if spec.access is not None and (spec.trunk is not None or spec.native is not None):
         what = "access and trunk exclude each other"
         reading.wrong((*path, "access"), what, "an access port has one VLAN", key=True)
-    return PhysicalPort(spec.access, spec.trunk or ALL_VLANS, spec.native)
+    port = PhysicalPort(spec.access, spec.trunk or ALL_VLANS, spec.native)
+    if not isinstance(spec, PnicSpec):
+        return port
+    if spec.lacp is not None and spec.channel is None:
+        reading.wrong((*path, "lacp"), "lacp is for members of a channel", "channel: 1", key=True)
+    return replace(port, channel=spec.channel, lacp=spec.lacp)
+
+
+def check_channels(reading: Reading, hosts: Mapping[str, Host]) -> None:
+    """The members of a port channel are configured alike."""
+    first: dict[tuple[str, int], Pnic] = {}
+    for pnic in (pnic for host in hosts.values() for pnic in host.pnics.values()):
+        if pnic.port.channel is None:
+            continue
+        other = first.setdefault((pnic.switch, pnic.port.channel), pnic)
+        path: Path = ("hosts", pnic.host, "uplinks", pnic.name)
+        member = f"{other.host}:{other.name}, of the same channel of {pnic.switch}"
+        if (pnic.port.lacp is None) != (other.port.lacp is None):
+            reading.wrong(path, f"not configured as {member}, is: LACP or static, not both", "lacp: active", key=True)
+        elif replace(pnic.port, lacp=None) != replace(other.port, lacp=None):
+            reading.wrong(path, f"not configured as {member}, is", "the same access, trunk and native", key=True)
 
 
 def cables(reading: Reading) -> tuple[Cable, ...]:

@@ -35,15 +35,47 @@ def security(base: Security, spec: SecuritySpec) -> Security:
     )
 
 
-def teaming(reading: Reading, path: Path, base: Teaming, spec: TeamingSpec, uplinks: Sequence[str] | None) -> Teaming:
-    """`uplinks` are those of the switch; None where its own list is wrong."""
+def teaming(
+    reading: Reading,
+    path: Path,
+    base: Teaming,
+    spec: TeamingSpec,
+    uplinks: Sequence[str] | None,
+    lags: Sequence[str] | None = None,
+) -> Teaming:
+    """`uplinks` are those of the switch, LAGs among them; None where its own list is wrong. `lags`: those that are
+    LAGs; None for a standard switch."""
     _check_order(reading, path, spec, uplinks)
+    _check_lags(reading, path, spec, lags or ())
+    if spec.policy == "loadbalance_loadbased" and lags is None:
+        hint = "use a distributed switch"
+        reading.wrong((*path, "policy"), "a standard switch has no Load-Based Teaming", hint)
     standby = base.standby if spec.standby is None else tuple(spec.standby)
     active = tuple(u for u in base.active if u not in standby) if spec.active is None else tuple(spec.active)
     if spec.standby is None:
         standby = tuple(u for u in standby if u not in active)
-    failback = base.failback if spec.failback is None else spec.failback
-    return Teaming(spec.policy or base.policy, active, standby, failback)
+    return Teaming(
+        policy=spec.policy or base.policy,
+        active=active,
+        standby=standby,
+        failback=base.failback if spec.failback is None else spec.failback,
+        detection=spec.detection or base.detection,
+        notify=base.notify if spec.notify_switches is None else spec.notify_switches,
+    )
+
+
+def _check_lags(reading: Reading, path: Path, spec: TeamingSpec, lags: Sequence[str]) -> None:
+    """One LAG is active alone, or none is (LACP-5)."""
+    active = spec.active or []
+    for n, uplink in enumerate(spec.standby or ()):
+        if uplink in lags:
+            reading.wrong((*path, "standby", n), f"{uplink} is a LAG and cannot be standby", "active: [LAG] alone")
+    for n, uplink in enumerate(active):
+        if uplink in lags and len(active) > 1:
+            what = f"{uplink} is a LAG and cannot be active beside other uplinks"
+            reading.wrong((*path, "active", n), what, f"active: [{uplink}] alone")
+    if active and active[0] in lags and spec.standby:
+        reading.wrong((*path, "standby"), f"no standby beside the LAG {active[0]}", "leave it out")
 
 
 def _check_order(reading: Reading, path: Path, spec: TeamingSpec, uplinks: Sequence[str] | None) -> None:

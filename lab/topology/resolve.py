@@ -13,7 +13,7 @@ from lab.topology.expectations import expectations
 from lab.topology.guests import Adapters, PortGroups, machines
 from lab.topology.mirrors import sessions
 from lab.topology.names import ONLY_SITE, check_names
-from lab.topology.physical import cables, physical_switches
+from lab.topology.physical import cables, check_channels, physical_switches
 from lab.topology.pvlans import pvlan_maps
 from lab.topology.reading import Reading
 from lab.topology.releases import since
@@ -27,6 +27,7 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     addresses = addresses_beside(reading)
     pvlans = pvlan_maps(reading)
     found = hosts(reading, addresses)
+    check_channels(reading, found)
     shared = distributed_switches(reading, pvlans)
     check_uplinks_used_once(reading)
     groups = PortGroups(reading, found, shared)
@@ -63,6 +64,8 @@ def _knobs(reading: Reading) -> Knobs:
         prio_tag=given.prio_tag,
         reverse_path_promisc=bool(given.reverse_path_promisc),
         forged_compare=given.forged_compare,
+        iphash=given.iphash,
+        beacon_ethertype=given.beacon_ethertype,
     )
 
 

@@ -33,18 +33,40 @@ from lab.topology.values import (
     Vid,
     VlanKey,
     VmkName,
-    later,
     network,
 )
 from lab.units import Rate
 
-POLICIES = (
+TeamingPolicy = Literal[
     "loadbalance_srcid",
     "loadbalance_srcmac",
     "loadbalance_ip",
     "failover_explicit",
     "loadbalance_loadbased",
-)
+]
+LagHash = Literal[
+    "srcMac",
+    "destMac",
+    "srcDestMac",
+    "destIpVlan",
+    "srcIpVlan",
+    "srcDestIpVlan",
+    "destTcpUdpPort",
+    "srcTcpUdpPort",
+    "srcDestTcpUdpPort",
+    "destIpTcpUdpPort",
+    "srcIpTcpUdpPort",
+    "srcDestIpTcpUdpPort",
+    "destIpTcpUdpPortVlan",
+    "srcIpTcpUdpPortVlan",
+    "srcDestIpTcpUdpPortVlan",
+    "destIp",
+    "srcIp",
+    "srcDestIp",
+    "vlan",
+    "srcPortId",
+]
+"""As the API names them (VMwareDvsLacpLoadBalanceAlgorithm)."""
 
 
 class Section(BaseModel):
@@ -66,8 +88,6 @@ class Section(BaseModel):
 class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
         [
-            "beacon_ethertype",
-            "iphash",
             "nioc",
             "vmci_vm2vm",
             "vmotion_encrypt",
@@ -82,6 +102,8 @@ class KnobsSpec(Section):
     prio_tag: Literal["untag", "drop"] = "untag"
     reverse_path_promisc: Literal[0, 1] = 0
     forged_compare: Literal["effective", "vmx"] = "effective"
+    iphash: Literal["full", "lastoctet"] = "full"
+    beacon_ethertype: Annotated[int, Between(0x0600, 0xFFFF)] = 0x8922
 
 
 class ClockSpec(Section):
@@ -93,7 +115,7 @@ class SiteSpec(Section):
 
 
 class PhysicalSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("channel", "link_state_tracking", "fex"))
+    NOT_EMULATED = frozenset(("fex",))
     site: Name | None = None
     mac_table: Annotated[int, Between(1, 1_000_000)] = 8192
     bpdu_guard: bool = False
@@ -102,6 +124,10 @@ class PhysicalSwitchSpec(Section):
     stp: bool = False
     cdp: bool = False
     lldp: bool = False
+    channel_hash: Literal["src-dst-ip", "src-mac", "dst-mac", "src-dst-mac", "src-ip", "dst-ip", "src-dst-port"] = (
+        "src-dst-ip"
+    )
+    link_state_tracking: bool = False
 
 
 class CableSpec(Section):
@@ -120,6 +146,8 @@ class PnicSpec(Section):
     native: Vid | None = None
     access: Vid | None = None
     mac: Mac | None = None
+    channel: Annotated[int, Between(1, 4096)] | None = None
+    lacp: Literal["active", "passive"] | None = None
 
 
 class SecuritySpec(Section):
@@ -129,12 +157,13 @@ class SecuritySpec(Section):
 
 
 class TeamingSpec(Section):
-    NOT_EMULATED = frozenset(("notify_switches", "rolling_order", "failback_delay"))
-    policy: Annotated[Literal["loadbalance_srcid"], later(*POLICIES[1:])] | None = None
+    NOT_EMULATED = frozenset(("rolling_order", "failback_delay"))
+    policy: TeamingPolicy | None = None
     active: list[Name] | None = None
     standby: list[Name] | None = None
     failback: bool | None = None
-    detection: Annotated[Literal["link"], later("beacon")] = "link"
+    detection: Literal["link", "beacon"] | None = None
+    notify_switches: bool | None = None
 
 
 class PortGroupSpec(Section):
@@ -207,6 +236,13 @@ class MirrorSpec(Section):
     cos: Annotated[int, Between(0, 7)] = 0
 
 
+class LagSpec(Section):
+    uplinks: dict[Name, list[PnicName]]
+    mode: Literal["active", "passive"] = "active"
+    timeout: Literal["slow", "fast"] = "slow"
+    hash: LagHash = "srcDestIpTcpUdpPortVlan"
+
+
 class StandardSwitchSpec(Section):
     NOT_EMULATED = frozenset(("shaping", "ports"))
     DISTRIBUTED_ONLY = frozenset(("pvlans", "mirrors", "netflow", "lags", "network_io_control", "multicast_filtering"))
@@ -219,8 +255,9 @@ class StandardSwitchSpec(Section):
 
 
 class DistributedSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("network_io_control", "lags", "health_check", "multicast_filtering"))
+    NOT_EMULATED = frozenset(("network_io_control", "health_check", "multicast_filtering"))
     uplinks: dict[Name, list[PnicName]] = {}
+    lags: dict[Name, LagSpec] = {}
     mtu: Mtu = 1500
     security: SecuritySpec = SecuritySpec()
     teaming: TeamingSpec = TeamingSpec()

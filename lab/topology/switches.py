@@ -36,6 +36,7 @@ class _Above:
     security: Security
     teaming: Teaming
     known: Sequence[str] | None
+    lags: Sequence[str] | None
 
 
 def hosts(reading: Reading, addresses: Addresses) -> dict[str, Host]:
@@ -56,6 +57,10 @@ def check_uplinks_used_once(reading: Reading) -> None:
     for name, dvs in reading.spec.distributed_switches.items():
         for host, uplinks in dvs.uplinks.items():
             _claim(reading, users, host, name, uplinks, ("distributed_switches", name, "uplinks", host))
+        for lag, group in dvs.lags.items():
+            for host, uplinks in group.uplinks.items():
+                path = ("distributed_switches", name, "lags", lag, "uplinks", host)
+                _claim(reading, users, host, name, uplinks, path)
 
 
 def _claim(
@@ -96,7 +101,7 @@ def _check_pnics(reading: Reading, path: Path, host: str, uplinks: list[str]) ->
 def _standard(reading: Reading, path: Path, host: str, name: str, spec: StandardSwitchSpec) -> StandardSwitch:
     _check_pnics(reading, (*path, "uplinks"), host, spec.uplinks)
     twin = reading.spec.distributed_switches.get(name)
-    if twin is not None and host in twin.uplinks:
+    if twin is not None and (host in twin.uplinks or any(host in lag.uplinks for lag in twin.lags.values())):
         what = f"{host} is on a distributed switch {name!r} too"
         reading.wrong(path, what, "give one of them another name", key=True)
     known = list(spec.uplinks) if reading.whole((*path, "uplinks")) else None
@@ -110,7 +115,8 @@ def _distributed(reading: Reading, maps: PvlanMaps, name: str, spec: Distributed
         if reading.known((*path, "uplinks", host), host, reading.declared("hosts"), "host"):
             _check_pnics(reading, (*path, "uplinks", host), host, uplinks)
     distributed.check_release(reading, path, spec)
-    known = distributed.known_uplinks(reading, name)
+    numbered = distributed.known_uplinks(reading, name)
+    known = [*numbered, *spec.lags] if numbered is not None and reading.whole((*path, "lags")) else None
     above = _above(reading, path, spec, known, distributed.uplink_names(spec))
     groups = {
         group: distributed.extended(reading, (*path, "port_groups", group), found, spec.port_groups[group], maps[name])
@@ -124,6 +130,7 @@ def _distributed(reading: Reading, maps: PvlanMaps, name: str, spec: Distributed
         pvlans=maps[name],
         netflow=distributed.netflow(spec.netflow) if spec.netflow else None,
         discovery=_discovery(spec.discovery),
+        lags=MappingProxyType(distributed.lags(reading, name, spec)),
     )
 
 
@@ -136,8 +143,9 @@ def _above(
 ) -> _Above:
     is_distributed = isinstance(spec, DistributedSwitchSpec)
     security = policies.security(default_security(reading.spec.release, is_distributed), spec.security)
-    team = policies.teaming(reading, (*path, "teaming"), Teaming(active=tuple(uplinks)), spec.teaming, known)
-    return _Above(str(path[-1]), is_distributed, security, team, known)
+    lags = list(spec.lags) if isinstance(spec, DistributedSwitchSpec) else None
+    team = policies.teaming(reading, (*path, "teaming"), Teaming(active=tuple(uplinks)), spec.teaming, known, lags)
+    return _Above(str(path[-1]), is_distributed, security, team, known, lags)
 
 
 def _groups(
@@ -154,7 +162,7 @@ def _group(reading: Reading, path: Path, name: str, spec: PortGroupSpec, above: 
         switch=above.switch,
         vlan=policies.vlan(reading, (*path, "vlan"), spec.vlan or 0, above.distributed),
         security=policies.security(above.security, spec.security),
-        teaming=policies.teaming(reading, (*path, "teaming"), above.teaming, spec.teaming, above.known),
+        teaming=policies.teaming(reading, (*path, "teaming"), above.teaming, spec.teaming, above.known, above.lags),
     )
 
 

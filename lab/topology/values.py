@@ -200,15 +200,6 @@ def _cdp(value: Any) -> Any:
     return value
 
 
-def later(*known: str) -> Any:
-    def check(value: Any) -> Any:
-        if value in known:
-            raise ValueError(f"{value} {LATER}")
-        return value
-
-    return BeforeValidator(check)
-
-
 def _ip(value: Any) -> str:
     try:
         found = ipaddress.ip_address(value) if isinstance(value, str) else None

@@ -163,7 +163,7 @@ def _lost_in_vlan(topology: Topology, dvs: DistributedSwitch, session: Mirror, s
 def _never_arriving(topology: Topology, dvs: DistributedSwitch, session: Mirror, there: Iterable[str]) -> Iterator[str]:
     """Source VLANs whose frames come to a destination's host by no uplink, or not as theirs: without the tag."""
     for host in there:
-        ports = [topology.hosts[host].pnics[pnic].port for pnic in dvs.uplinks.get(host, ())]
+        ports = [topology.hosts[host].pnics[pnic].port for pnic in dvs.pnics(host)]
         for vlan in session.source_vlans:
             if not any(port.carries(vlan) and port.untagged != vlan for port in ports):
                 yield f"copies nothing to {host}: VLAN {vlan} comes tagged to no uplink there (VLAN-13)"

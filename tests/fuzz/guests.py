@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lab.frame import ALL_SYSTEMS
-from lab.model import ClientPort, HostSwitch, Topology
+from lab.model import ClientPort, HostSwitch, PortKey, Topology
 from lab.plan.wiring import pswitch_ports
-from lab.state import PortKey, State, initial_state, with_links_down
+from lab.state import State
+from lab.teaming import initial_state, with_links_down
 
 if TYPE_CHECKING:
     from .strategies import Dice

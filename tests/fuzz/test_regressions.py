@@ -14,11 +14,12 @@ import yaml
 
 from lab.errors import CannotTell
 from lab.frame import BPDU_MACS, BROADCAST, DropReason, Frame, Point, Tag
-from lab.model import Topology
+from lab.model import PortKey, Topology
 from lab.plan import compile_plan
 from lab.predict import Prediction
 from lab.predict.prediction import RECEIVED
-from lab.state import PortKey, State, initial_state
+from lab.state import State
+from lab.teaming import initial_state
 from lab.topology import read_topology
 
 from .offline import Offline

@@ -18,10 +18,10 @@ from lab.answers.campaign import Campaign, campaign, ends_by_place, place_of_hop
 from lab.client import Place
 from lab.errors import CannotTell
 from lab.frame import ALL_SYSTEMS, DropReason, Frame, Hop, vids_of
-from lab.model import Nic
+from lab.model import Nic, PortKey
 from lab.observe.sightings import End, PointMap
 from lab.predict import Prediction, Predictor
-from lab.state import PortKey, State
+from lab.state import State
 from traffic.canary import canary_payload, find_canaries, new_token
 
 from .strategies import Case

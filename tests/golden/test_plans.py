@@ -12,7 +12,7 @@ import pytest
 
 from lab.plan import compile_plan
 from lab.plan.render import render
-from lab.state import initial_state
+from lab.teaming import initial_state
 from lab.topology import read_topology_file
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from lab.realise import netlink
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import CLONE_NEWNET, inside
 from lab.report.where import Answer
-from lab.state import initial_state
+from lab.teaming import initial_state
 from lab.topology import read_topology
 
 vlab_topology = "pswitch.yaml"

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lab.frame import BROADCAST, DropReason, Frame, Hop, Point, Tag
-from lab.model import Topology
+from lab.model import PortKey, Topology
 from lab.predict import Prediction, predict
 from lab.predict.prediction import RECEIVED
-from lab.state import PortKey, State, initial_state, with_links_down
+from lab.state import State
+from lab.teaming import initial_state, with_links_down
 from lab.topology import read_topology
 
 UNKNOWN, NEW, FORGED = "00:50:56:3f:00:01", "00:50:56:3f:00:02", "00:50:56:3f:00:03"

@@ -13,7 +13,8 @@ from matching import hit
 from lab.model import Topology
 from lab.plan import compile_plan
 from lab.plan.types import Bridge, Plan, Row
-from lab.state import State, initial_state, with_links_down
+from lab.state import State
+from lab.teaming import initial_state, with_links_down
 from lab.topology import read_topology
 
 # One host with a port of every kind, and a second one that shares its distributed switch.

@@ -20,7 +20,7 @@ from lab.observe.pcapng import CaptureFile, Packet, merge_pcapng
 from lab.observe.sightings import End, PointMap, Sighting, hops_of
 from lab.observe.trace import Output, read_trace
 from lab.plan import compile_plan
-from lab.state import initial_state
+from lab.teaming import initial_state
 from lab.topology import read_topology_file
 
 LOCAL = """\

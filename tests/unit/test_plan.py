@@ -33,7 +33,7 @@ from lab.plan.tables import (
 from lab.plan.types import Bridge, Dropped, NodeKind, Row, reason_of_cookie
 from lab.plan.vlans import blocks, register_matches, tag_matches
 from lab.plan.wiring import pswitch_ports
-from lab.state import initial_state, with_links_down
+from lab.teaming import initial_state, with_links_down
 from lab.topology import read_topology, read_topology_file
 
 FILE = Path(__file__).parents[1] / "lab" / "switching.yaml"
@@ -558,7 +558,7 @@ def test_compiling_twice_gives_the_same_plan() -> None:
 def test_the_printed_plan_is_the_same_in_every_interpreter() -> None:
     code = (
         "import sys; from pathlib import Path; from lab.topology import read_topology_file as read;"
-        "from lab.plan import compile_plan; from lab.plan.render import render; from lab.state import initial_state;"
+        "from lab.plan import compile_plan; from lab.plan.render import render; from lab.teaming import initial_state;"
         "t = read(Path(sys.argv[1])); print(render(compile_plan(t, initial_state(t))), end='')"
     )
     printed = {

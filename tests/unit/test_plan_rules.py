@@ -59,7 +59,7 @@ from lab.plan.tables import (
     VLAN_OUT,
 )
 from lab.plan.types import Bridge, Row, reason_of_cookie
-from lab.state import initial_state
+from lab.teaming import initial_state
 from lab.topology import read_topology_file
 
 ROOT = Path(__file__).resolve().parents[2]

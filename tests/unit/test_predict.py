@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from lab.frame import BROADCAST, DropReason, Frame, Hop, Point, Tag
-from lab.model import Knobs, Topology
+from lab.model import Knobs, PortKey, Topology
 from lab.predict import Prediction, Predictor, predict
 from lab.predict.prediction import RECEIVED
-from lab.state import PortKey, State, initial_state, with_links_down
+from lab.state import State
+from lab.teaming import initial_state, with_links_down
 from lab.topology import read_topology, read_topology_file
 
 FILE = Path(__file__).parents[1] / "lab" / "switching.yaml"

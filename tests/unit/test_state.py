@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 import pytest
 
-from lab.state import MacTable, PortKey, State, initial_state, with_links_down
+from lab.model import PortKey
+from lab.state import MacTable, State
 from lab.state_json import from_json, to_json
+from lab.teaming import initial_state, with_links_down
 from lab.topology import read_topology
 
 TEXT = """

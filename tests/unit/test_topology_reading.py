@@ -363,20 +363,19 @@ ADDRESSES = [
      "vms.web1.networks[0].ip: the VM has an ip: of its own, which is this vNIC's", "leave one of them out"),
 ]  # fmt: skip
 
-LATER = [
-    ("{vlan: 20}", "{teaming: {policy: ¦loadbalance_srcmac}}",
-     f"{DB}.teaming.policy: loadbalance_srcmac {NOT_EMULATED}", ""),
-    ("{vlan: 20}", "{teaming: {policy: ¦loadbalance_ip}}", f"{DB}.teaming.policy: loadbalance_ip {NOT_EMULATED}", ""),
-    ("{vlan: 20}", "{teaming: {policy: ¦failover_explicit}}",
-     f"{DB}.teaming.policy: failover_explicit {NOT_EMULATED}", ""),
-    ("{vlan: 20}", "{teaming: {policy: ¦loadbalance_loadbased}}",
-     f"{DB}.teaming.policy: loadbalance_loadbased {NOT_EMULATED}", ""),
-    ("{vlan: 10}", "{teaming: {detection: ¦beacon}}", f"{GROUP}.teaming.detection: beacon {NOT_EMULATED}", ""),
+TEAMING = [
+    ("{vlan: 20}", "{teaming: {policy: ¦round_robin}}",
+     f"{DB}.teaming.policy: 'round_robin' is not one of 'loadbalance_srcid', 'loadbalance_srcmac', 'loadbalance_ip', "
+     "'failover_explicit', 'loadbalance_loadbased'", ""),
+    ("{vlan: 10}", "{teaming: {policy: ¦loadbalance_loadbased}}",
+     f"{GROUP}.teaming.policy: a standard switch has no Load-Based Teaming", "distributed switch"),
+    ("{vlan: 10}", "{teaming: {detection: ¦ping}}", f"{GROUP}.teaming.detection: 'ping' is not one of 'link', 'beacon'",
+     ""),
 ]  # fmt: skip
 
 ROWS = {
     "key": UNKNOWN_KEYS, "type": WRONG_TYPES, "choice": NOT_ONE_OF, "range": OUT_OF_RANGE, "missing": MISSING,
-    "name": NAMES, "reference": REFERENCES, "address": ADDRESSES, "later": LATER,
+    "name": NAMES, "reference": REFERENCES, "address": ADDRESSES, "teaming": TEAMING,
 }  # fmt: skip
 
 
@@ -473,13 +472,13 @@ REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
         "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics stretch chassis dvfilters mirrors"),
     grammar.KnobsSpec: (
         "name: lab", "name: lab\nknobs: {¦KEY: 1}", "knobs",
-        "beacon_ethertype iphash nioc vmci_vm2vm vmotion_encrypt ft_encrypt pvnic_rx_cap tps"),
+        "nioc vmci_vm2vm vmotion_encrypt ft_encrypt pvnic_rx_cap tps"),
     grammar.PhysicalSwitchSpec: (
-        "tor1: {}", "tor1: {¦KEY: x}", "physical_switches.tor1", "channel link_state_tracking fex"),
+        "tor1: {}", "tor1: {¦KEY: x}", "physical_switches.tor1", "fex"),
     grammar.CableSpec: ("tor2]}", "tor2], ¦KEY: x}", "cables[0]", "delay jitter loss rate channel"),
     grammar.PnicSpec: ("{switch: tor1}", "{switch: tor1, ¦KEY: x}", "hosts.esx1.uplinks.vmnic0", "driver pvnic sriov"),
     grammar.TeamingSpec: (
-        "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "notify_switches rolling_order failback_delay"),
+        "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "rolling_order failback_delay"),
     grammar.PortGroupSpec: ("{vlan: 10}", "{vlan: 10, ¦KEY: x}", GROUP, "shaping"),
     grammar.DistributedPortGroupSpec: (
         "{vlan: 20}", "{vlan: 20, ¦KEY: x}", DB, "shaping network_pool blocked"),
@@ -487,7 +486,7 @@ REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
         "[vmnic0]", "[vmnic0]\n        ¦KEY: x", "hosts.esx1.standard_switches.vSwitch0", "shaping ports"),
     grammar.DistributedSwitchSpec: (
         "{esx1: [vmnic1]}", "{esx1: [vmnic1]}\n    ¦KEY: x", "distributed_switches.dvs0",
-        "network_io_control lags health_check multicast_filtering"),
+        "network_io_control health_check multicast_filtering"),
     grammar.VmkSpec: (
         "{port_group: web}", "{port_group: web, ¦KEY: x}", "hosts.esx1.vmkernel.vmk0", "netstack gateway dhcp"),
     grammar.HostSpec: ("  esx1:", "  esx1:\n    ¦KEY: x", "hosts.esx1", "fabric storage dvfilters"),
