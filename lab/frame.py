@@ -43,9 +43,6 @@ class DropReason(StrEnum):
     MTU = "MTU Exceeded"
     MIRROR_DESTINATION = "Mirror Destination"
     DISCOVERY = "Discovery Frame Not Forwarded"
-    BEACON = "Beacon Frame Not Forwarded"
-    LACPDU = "LACPDU Not Forwarded"
-    LAG_MEMBER = "LAG Member Not Up"
     PSWITCH_VLAN = "PSwitch VLAN Not Allowed"
     PSWITCH_NO_NATIVE = "PSwitch Untagged Without Native VLAN"
     PSWITCH_ACCESS_TAGGED = "PSwitch Tagged Frame On Access Port"
@@ -55,9 +52,12 @@ class DropReason(StrEnum):
     PSWITCH_PORT_SECURITY = "PSwitch Port Security"
     PSWITCH_STP = "PSwitch Spanning Tree Discarding"
     PSWITCH_DISCOVERY = "PSwitch Discovery Frame Consumed"
+    LINK_DOWN = "Link Down"
+    BEACON = "Beacon Frame Not Forwarded"
+    LACPDU = "LACPDU Not Forwarded"
+    LAG_MEMBER = "LAG Member Not Up"
     PSWITCH_BLOCKED = "PSwitch Port Blocked"
     PSWITCH_CHANNEL = "PSwitch Channel Member Suspended"
-    LINK_DOWN = "Link Down"
 
 
 class Point(StrEnum):
