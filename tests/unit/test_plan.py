@@ -524,7 +524,7 @@ def test_a_cookie_has_room_for_an_id_and_not_for_words(why: str, statement: str)
     "cookie",
     [
         0, 1, 0xD, 0xD_0001_0064, 0xC_0001_0000_0064, 0x1_000D_0001_0000_0064,
-        0xD << 48 | len(DropReason) << 32, 0xD_FFFF_0000_0000, 0xD_0000_0900_0000, 0xD_0000_FF00_0000,
+        0xD << 48 | len(DropReason) << 32, 0xD_FFFF_0000_0000, 0xD_0000_3000_0000, 0xD_0000_FF00_0000,
         0x1EA << 32 | 100,
     ],
 )  # fmt: skip
