@@ -221,7 +221,7 @@ class _Reader:
         if last.point in (_VSWITCH_ENTRY if goes_on else _BOX_ENTRY):
             for drop in self._trace(last).drops:
                 bridge = self._bridge[last.box, last.interface]
-                port = next((p.label for p in bridge.ports if p.number == drop.port), last.interface)
+                port = bridge.label_of(drop.port) or last.interface
                 why = (drop.statement,) if drop.statement else ()
                 ending = last._replace(point=Point.DROP, evidence="trace", time_ns=None, interface=port)
                 yield ending._replace(reason=drop.reason, statements=why)

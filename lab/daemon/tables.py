@@ -29,5 +29,5 @@ def with_real_tables(network: Network, topology: Topology, state: State) -> Stat
 
 def _table(bridge: Bridge, entries: Iterable[tuple[int, int, str]]) -> MacTable:
     """From (OpenFlow port, VLAN, MAC); ports that are not the model's (a switch's own) are left out."""
-    labels = {port.number: port.label for port in bridge.ports}
-    return {(vlan, mac): labels[port] for port, vlan, mac in entries if port in labels}
+    named = ((vlan, mac, bridge.label_of(port)) for port, vlan, mac in entries)
+    return {(vlan, mac): label for vlan, mac, label in named if label}

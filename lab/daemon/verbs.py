@@ -133,12 +133,11 @@ class Verbs:
         ]
 
     def _drops(self, bridge: Bridge) -> list[dict[str, Any]]:
-        labels = {port.number: port.label for port in bridge.ports}
         rows = []
         for cookie, frames in self._network.ovs(bridge.node).drop_counters(bridge.name).items():
             named = reason_of_cookie(cookie)
             if named and frames:
-                place = {"box": bridge.node, "switch": bridge.label, "port": labels.get(named.port, "")}
+                place = {"box": bridge.node, "switch": bridge.label, "port": bridge.label_of(named.port)}
                 rows.append({**place, "reason": named.reason.value, "statement": named.statement, "frames": frames})
         return rows
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lab.model import ClientPort, HostSwitch, Knobs, PvlanKind, PvlanMap, Ranges, Tagging, VlanPolicy
+from lab.plan.hashing import SOURCE_MAC, Recipe, ip_hash, lag_hash
 from lab.state import State
 
 FIRST_CLIENT = 100
@@ -19,8 +20,9 @@ def client_number(port: ClientPort) -> int:
 
 @dataclass(frozen=True)
 class Client:
-    """`mac` is the one that the switch accepts; `vlans` those whose frames the port takes; `uplink` the OpenFlow port
-    that it sends on, or None; `refused`: its guest set a MAC that policy rejects."""
+    """`mac` is the one that the switch accepts; `vlans` those whose frames the port takes; `team` the OpenFlow ports
+    of the uplinks that it sends on: by `recipe` one of them, without it all; `refused`: its guest set a MAC that policy
+    rejects."""
 
     port: ClientPort
     number: int
@@ -29,7 +31,8 @@ class Client:
     promiscuous: bool
     groups: frozenset[str]
     all_groups: bool
-    uplink: int | None
+    team: tuple[int, ...]
+    recipe: Recipe | None
     refused: bool
     mirror_only: bool
 
@@ -46,17 +49,18 @@ class Client:
         return self.promiscuous or self.all_groups or group in self.groups
 
 
-def clients_of(part: HostSwitch, state: State) -> tuple[Client, ...]:
+def clients_of(part: HostSwitch, state: State, knobs: Knobs) -> tuple[Client, ...]:
     uplinks = {name: n for n, name in enumerate(part.uplinks, start=1)}
     dedicated = {label for m in part.mirrors if not m.normal_traffic for label in m.to_ports}
-    return tuple(_client(part, port, state, uplinks, port.nic.label in dedicated) for port in part.ports)
+    return tuple(_client(part, port, state, knobs, uplinks, port.nic.label in dedicated) for port in part.ports)
 
 
-def _client(part: HostSwitch, port: ClientPort, state: State, uplinks: Mapping[str, int], mirror_only: bool) -> Client:
+def _client(
+    part: HostSwitch, port: ClientPort, state: State, knobs: Knobs, uplinks: Mapping[str, int], mirror_only: bool
+) -> Client:
     key = (part.host, port.name)
     wanted = state.macs.get(key, port.nic.mac)
     accepted = wanted if port.security.mac_changes else port.nic.mac
-    chosen = state.uplink_of.get(key)
     return Client(
         port=port,
         number=client_number(port),
@@ -65,10 +69,18 @@ def _client(part: HostSwitch, port: ClientPort, state: State, uplinks: Mapping[s
         promiscuous=port.security.promiscuous and key in state.promiscuous,
         groups=state.groups_of(key),
         all_groups=key in state.all_groups,
-        uplink=None if chosen is None else uplinks[chosen],
+        team=tuple(uplinks[name] for name in state.sends_on(key)),
+        recipe=_recipe(port, knobs) if key in state.spread and key not in state.copied else None,
         refused=wanted != accepted,
         mirror_only=mirror_only,
     )
+
+
+def _recipe(port: ClientPort, knobs: Knobs) -> Recipe:
+    """How a port that spreads its frames chooses an uplink for each."""
+    if port.lag is not None:
+        return lag_hash(port.lag.hash)
+    return SOURCE_MAC if port.policy == "loadbalance_srcmac" else ip_hash(knobs.iphash == "lastoctet")
 
 
 def allowed_source(client: Client, knobs: Knobs) -> str:

@@ -2,18 +2,21 @@
 
      0 PSwitchRcv -> 10 VLAN in (-> 15 private VLAN) (-> 20 port security -> 22 -> 23)
     -> 30 source lookup -> 31 refreshing (-> 32 learning) -> 40 lookup -> 45 learned port, or 50 flood
+    (-> 60 port channel (-> 61 to 66 hash) -> 67 out by a member)
 
 Inside, a frame has no outer tag: reg0 is its VLAN, reg1 its 802.1p priority, reg5 the port that its destination is
 learned on, reg6 the one that its source is (0: on none). The CAM is table 35, what port security has tied to ports
-table 21; `learn()` fills both. A PVLAN-aware switch learns in the primary VLAN, which is reg4 there.
+table 21; `learn()` fills both. A PVLAN-aware switch learns in the primary VLAN, which is reg4 there. A port channel is
+one port to learning and lookup, numbered from 0x8000; where a switch has one, reg15 is the port, or channel, that the
+frame came in by, and reg5 and reg6 may be channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from lab.frame import BPDU_MACS, CDP_MAC, LLDP_MAC, DropReason
+from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, DropReason
 from lab.model import (
     ALL_VLANS,
     VLAN_MAX,
@@ -28,14 +31,18 @@ from lab.model import (
     VlanPolicy,
 )
 from lab.plan.clients import accepted_vlans, domain
+from lab.plan.hashing import Tables, channel_hash, choose
+from lab.plan.hashing import rows_of as hash_rows
 from lab.plan.names import box_mac
 from lab.plan.tables import GROUP, KEEP_PRIORITY, POP_TAG, PUSH_TAG, drop
-from lab.plan.types import Row
+from lab.plan.types import CHANNELS_FROM, Row
 from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, RESERVED, UNTAGGED, register_matches, tag_matches
 from lab.state import State
 
 RECEIVE, VLAN_IN, PRIVATE, SECURITY, SECURED, OWNER, LIMIT = 0, 10, 15, 20, 21, 22, 23
 SOURCE, LEARN, NEW, PROBE, LEARNED, LOOKUP, KNOWN, FLOOD = 30, 31, 32, 33, 35, 40, 45, 50
+CHANNEL, LEAVE = 60, 67
+HASHING = Tables(hash=61, xor=62, step=63, modulo=64, divide=65, spread=66)
 TABLE_NAMES = {
     RECEIVE: "PSwitchRcv",
     VLAN_IN: "VLAN in",
@@ -52,6 +59,9 @@ TABLE_NAMES = {
     LOOKUP: "lookup",
     KNOWN: "learned port",
     FLOOD: "flood",
+    CHANNEL: "port channel",
+    **HASHING.names,
+    LEAVE: "out by a member",
 }
 AGEING = 300
 """Seconds until an entry of the CAM that no frame refreshed is forgotten."""
@@ -59,14 +69,17 @@ AGEING = 300
 _COOKIE_LEARNED = 0x1EA << 32
 _COOKIE_SECURED = 0x5EC << 32
 _Members = tuple[tuple[int, bool], ...]
-"""(OpenFlow port, leaves tagged)."""
+"""(OpenFlow port or channel, leaves tagged)."""
 _GROUP_SOURCE = "dl_src=01:00:00:00:00:00/01:00:00:00:00:00"
 _DST, _SRC, _KEPT = "NXM_OF_ETH_DST[]", "NXM_OF_ETH_SRC[]", "OXM_OF_PKT_REG4[0..47]"
 
 
 @dataclass(frozen=True)
 class _Port:
-    """`hears`: VLANs whose frames leave there; `live`: up and not discarding; `edge`: to a host or machine."""
+    """A port, or a channel as one: then it has `members`, and of them `forwarding` do.
+
+    `hears`: VLANs whose frames leave there; `live`: up and not shut; `edge`: to a host or machine; `shut`: why it takes
+    nothing in."""
 
     number: int
     config: PhysicalPort
@@ -74,11 +87,18 @@ class _Port:
     own: Pvlan | None
     edge: bool
     live: bool
-    discarding: bool
+    shut: tuple[DropReason, str] | None
+    members: tuple[int, ...] = ()
+    forwarding: tuple[int, ...] = ()
 
     @property
     def here(self) -> str:
-        return f"in_port={self.number}"
+        return f"reg15={self.number:#x}" if self.members else f"in_port={self.number}"
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """OpenFlow ports by which frames come in there."""
+        return self.members or (self.number,)
 
     def spans(self) -> Iterator[tuple[int, int, bool]]:
         """(lowest VLAN, highest VLAN, leaves tagged) of all that it hears; none twice."""
@@ -98,15 +118,18 @@ def rows_of(
 ) -> tuple[Row, ...]:
     """`ports`: OpenFlow number -> (label, configuration); `edges`: labels of those to hosts and machines."""
     all_ports = [_port(switch, number, *named, edges, state) for number, named in ports.items()]
-    rows = [row for port in all_ports for row in (*_receive(switch, port), *_vlan_in(switch, port))]
+    channels = _channels(all_ports)
+    rows = [row for port in all_ports for row in (*_receive(switch, port, channels), *_vlan_in(switch, port))]
     rows += _private(switch)
     rows += _security(switch, all_ports)
-    rows += _learning(switch, all_ports)
+    ends = [port for port in all_ports if port.config.channel is None] + channels
+    rows += _learning(switch, ends, channels)
     rows += _lookup()
-    for port in all_ports:
-        if port.live:
-            rows += _known(port, switch.pvlans)
-    rows += _flood([port for port in all_ports if port.live])
+    live = [end for end in ends if end.live]
+    for end in live:
+        rows += _known(end, switch.pvlans)
+    rows += _flood(live)
+    rows += _channels_out(switch, [channel for channel in channels if channel.live])
     return tuple(sorted(rows, key=lambda r: (r.table, -r.priority, r.match)))
 
 
@@ -140,16 +163,40 @@ def _port(
 ) -> _Port:
     key = (switch.name, label)
     own = switch.pvlans.get(config.access) if config.access is not None else None
-    discarding = key in state.discarding
+    shut = None
+    if key in state.blocked:
+        shut = DropReason.PSWITCH_BLOCKED, "TEAM-F-1"
+    elif key in state.discarding:
+        shut = DropReason.PSWITCH_STP, "TEAM-F-1"
+    elif config.lacp and key not in state.channel_members:
+        shut = DropReason.PSWITCH_CHANNEL, "LACP-6"
     return _Port(
         number=number,
         config=config,
         hears=_heard(config, own, switch.pvlans),
         own=own,
         edge=label in edges,
-        live=key not in state.links_down and not discarding,
-        discarding=discarding,
+        live=key not in state.links_down and shut is None,
+        shut=shut,
     )
+
+
+def _channels(ports: Iterable[_Port]) -> list[_Port]:
+    """Members are configured alike, so a channel is what its first one is."""
+    members: dict[int, list[_Port]] = {}
+    for port in ports:
+        if port.config.channel is not None:
+            members.setdefault(port.config.channel, []).append(port)
+    return [
+        replace(
+            group[0],
+            number=CHANNELS_FROM + number,
+            live=any(port.live for port in group),
+            members=tuple(port.number for port in group),
+            forwarding=tuple(port.number for port in group if port.live),
+        )
+        for number, group in members.items()
+    ]
 
 
 def _heard(config: PhysicalPort, own: Pvlan | None, pvlans: PvlanMap) -> Ranges:
@@ -163,9 +210,13 @@ def _heard(config: PhysicalPort, own: Pvlan | None, pvlans: PvlanMap) -> Ranges:
 # -- in
 
 
-def _receive(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
-    if port.discarding:
-        yield drop(RECEIVE, 400, port.here, DropReason.PSWITCH_STP, "TEAM-F-1", port.number)
+def _receive(switch: PhysicalSwitch, port: _Port, channels: Iterable[_Port]) -> Iterator[Row]:
+    reason, why = port.shut or (None, "")
+    if port.config.lacp and reason in (None, DropReason.PSWITCH_CHANNEL):
+        match = f"{port.here},dl_type={LACP_ETHERTYPE:#06x}"
+        yield drop(RECEIVE, 500, match, DropReason.LACPDU, "LACP-3", port.number)
+    if reason is not None:
+        yield drop(RECEIVE, 400, port.here, reason, why, port.number)
         return
     for mac in BPDU_MACS if switch.bpdu_guard and port.edge else ():
         yield drop(RECEIVE, 300, f"{port.here},dl_dst={mac}", DropReason.PSWITCH_BPDU_GUARD, "ATK-8", port.number)
@@ -176,7 +227,9 @@ def _receive(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
     for mac, spoken in ((CDP_MAC, switch.cdp), (LLDP_MAC, switch.lldp)):
         if spoken:
             yield drop(RECEIVE, 200, f"{port.here},dl_dst={mac}", DropReason.PSWITCH_DISCOVERY, "MIR-13", port.number)
-    yield Row(RECEIVE, 100, port.here, f"goto_table:{VLAN_IN}")
+    came_by = next((channel.number for channel in channels if port.number in channel.members), port.number)
+    kept = f"set_field:{came_by:#x}->reg15," if channels else ""
+    yield Row(RECEIVE, 100, port.here, f"{kept}goto_table:{VLAN_IN}")
 
 
 def _vlan_in(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
@@ -223,7 +276,7 @@ def _security(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
     yield Row(SECURITY, 0, "", onward, "to another pSwitch")
     for port in ports:
         here, number = port.here, port.number
-        if not port.edge or port.discarding:
+        if not port.edge or port.shut:
             continue
         learn = (
             f"learn(table={SECURED},priority=50,cookie={_COOKIE_SECURED | number:#x},limit={switch.port_security},"
@@ -237,7 +290,7 @@ def _security(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
         yield Row(LIMIT, 10, here, onward)
 
 
-def _learning(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
+def _learning(switch: PhysicalSwitch, ends: Iterable[_Port], channels: Sequence[_Port]) -> Iterator[Row]:
     """The CAM is looked up by destination, so for the source's own entry the two change places for a moment.
 
     Once the tables change, Open vSwitch goes through these rows again for each flow that it forwards by itself. There
@@ -249,20 +302,22 @@ def _learning(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
     yield Row(SOURCE, 100, _GROUP_SOURCE, onward, "no source of one adapter")
     swap = f"move:{_DST}->{_KEPT},move:{_SRC}->{_DST},resubmit(,{LEARNED}),move:{_KEPT}->{_DST}"
     yield Row(SOURCE, 50, "", f"{swap},move:NXM_NX_REG5[]->NXM_NX_REG6[],set_field:0->reg5,goto_table:{LEARN}")
-    for port in ports:
-        match = f"{port.here},reg6={port.number:#x}"
-        yield Row(LEARN, 50, match, f"{_entry(switch, 'limit=1,')},{onward}", "refreshed; never made: there is one")
+    came_by = "NXM_NX_REG15[0..15]" if channels else "NXM_OF_IN_PORT[]"
+    for end in ends:
+        refreshed = _entry(switch, came_by, "limit=1,")
+        match = f"{end.here},reg6={end.number:#x}"
+        yield Row(LEARN, 50, match, f"{refreshed},{onward}", "refreshed; never made: there is one")
     probe = f"learn(table={PROBE},priority=1,limit=1,result_dst=NXM_NX_REG7[0],{_SRC})"
     yield Row(LEARN, 10, "", f"{probe},goto_table:{NEW}")
     yield Row(PROBE, 0, "", "drop", "takes the room")
     yield Row(NEW, 50, "reg7=1", onward, "no frame")
-    yield Row(NEW, 10, "", f"{_entry(switch)},{onward}", "ATK-7: new, where the table has room; or moved")
+    yield Row(NEW, 10, "", f"{_entry(switch, came_by)},{onward}", "ATK-7: new, where the table has room; or moved")
 
 
-def _entry(switch: PhysicalSwitch, limit: str = "") -> str:
+def _entry(switch: PhysicalSwitch, came_by: str, limit: str = "") -> str:
     return (
         f"learn(table={LEARNED},priority=50,hard_timeout={AGEING},cookie={_COOKIE_LEARNED:#x},{limit}"
-        f"{_vlan_register(switch)},{_DST}={_SRC},load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])"
+        f"{_vlan_register(switch)},{_DST}={_SRC},load:{came_by}->NXM_NX_REG5[0..15])"
     )
 
 
@@ -278,12 +333,15 @@ def _lookup() -> Iterator[Row]:
 def _known(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
     number = port.number
     out = f"reg5={number:#x}"
-    yield drop(KNOWN, 200, f"{out},{port.here}", DropReason.PSWITCH_SAME_PORT, "", number)
+    for one in port.inputs:
+        yield drop(KNOWN, 200, f"{out},in_port={one}", DropReason.PSWITCH_SAME_PORT, "", one)
     yield from _isolated(port, pvlans)
     trunk = port.config.access is None
+    plain = f"goto_table:{CHANNEL}" if port.members else f"output:{number}"
     if port.config.native is not None and trunk:
-        yield Row(KNOWN, 100, f"{out},reg0={port.config.native:#x}", f"output:{number}", "native VLAN")
-    leave, why = (f"{PUSH_TAG},output:{number}", "trunk") if trunk else (f"output:{number}", "access")
+        yield Row(KNOWN, 100, f"{out},reg0={port.config.native:#x}", plain, "native VLAN")
+    leave, why = (f"{PUSH_TAG},{plain}", "trunk") if trunk and not port.members else (plain, "access")
+    why = "port channel" if port.members else why
     # A VLAN that the port has left since it was learned there is flooded.
     for vlans in [""] if port.hears == ALL_VLANS else sorted({*register_matches(port.hears)}):
         yield Row(KNOWN, 50, f"{out},{vlans}".rstrip(","), leave, why)
@@ -302,27 +360,58 @@ def _isolated(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
 
 def _flood(live: Iterable[_Port]) -> Iterator[Row]:
     """Open vSwitch never sends a frame back to the port that it came from."""
+    live = list(live)
     blocks = _blocks(live)
+    inputs = {end.number: end.inputs for end in live}
     size = {members: sum(high - low + 1 for low, high in ranges) for members, ranges in blocks.items()}
     # Where every VLAN has a port, the widest block needs no matches: it is what the others leave.
     widest = max(blocks, key=size.__getitem__) if sum(size.values()) == VLAN_MAX else None
     for members, ranges in blocks.items():
         if members == widest:
-            yield from _flood_to(members, "", 30)
+            yield from _flood_to(members, inputs, "", 30)
         else:
             for match in register_matches(ranges):
-                yield from _flood_to(members, match, 50)
+                yield from _flood_to(members, inputs, match, 50)
     yield drop(FLOOD, 0, "", DropReason.PSWITCH_NO_RECEIVER, "")
 
 
-def _flood_to(members: _Members, match: str, priority: int) -> Iterator[Row]:
-    plain = [f"output:{number}" for number, tagged in members if not tagged]
-    tagged = [f"output:{number}" for number, tagged in members if tagged]
-    yield Row(FLOOD, priority, match, ",".join([*plain, *([PUSH_TAG] if tagged else []), *tagged]), "VLAN-16")
+def _flood_to(members: _Members, inputs: Mapping[int, tuple[int, ...]], match: str, priority: int) -> Iterator[Row]:
+    channels = [number for number, _ in members if number >= CHANNELS_FROM]
+    hashed = [f"clone(set_field:{number:#x}->reg5,resubmit(,{CHANNEL}))" for number in channels]
+    plain = [f"output:{number}" for number, tagged in members if not tagged and number not in channels]
+    tagged = [f"output:{number}" for number, tagged in members if tagged and number not in channels]
+    yield Row(FLOOD, priority, match, ",".join([*hashed, *plain, *([PUSH_TAG] if tagged else []), *tagged]), "VLAN-16")
     if len(members) == 1:
-        only = members[0][0]
-        alone = f"in_port={only},{match}".rstrip(",")
-        yield drop(FLOOD, priority + 10, alone, DropReason.PSWITCH_NO_RECEIVER, "its only port", only)
+        for only in inputs[members[0][0]]:
+            alone = f"in_port={only},{match}".rstrip(",")
+            yield drop(FLOOD, priority + 10, alone, DropReason.PSWITCH_NO_RECEIVER, "its only port", only)
+
+
+def _channels_out(switch: PhysicalSwitch, live: Sequence[_Port]) -> Iterator[Row]:
+    """A frame for a channel (reg5) leaves by one member (reg6), and not if it came in by one."""
+    recipe = channel_hash(switch.channel_hash)
+    recipes = {recipe: 1}
+    counts = [len(channel.forwarding) for channel in live if len(channel.forwarding) > 1]
+    for channel in live:
+        number, members = channel.number, channel.forwarding
+        out = f"reg5={number:#x}"
+        yield Row(CHANNEL, 200, f"{out},reg15={number:#x}", "drop", "never back into the channel")
+        if len(members) == 1:
+            yield Row(CHANNEL, 100, out, f"set_field:{members[0]}->reg6,goto_table:{LEAVE}", "its only member")
+        else:
+            yield Row(CHANNEL, 100, out, choose(recipe, recipes, len(members), 0, HASHING), switch.channel_hash)
+            for place, member in enumerate(members):
+                chosen = f"set_field:{member}->reg6,goto_table:{LEAVE}"
+                yield Row(HASHING.spread, 50, f"{out},reg10={place}", chosen, f"member {place}")
+        leave = "output:NXM_NX_REG6[]"
+        if channel.config.access is not None:
+            yield Row(LEAVE, 50, out, leave, "access")
+            continue
+        if channel.config.native is not None:
+            yield Row(LEAVE, 100, f"{out},reg0={channel.config.native:#x}", leave, "native VLAN")
+        yield Row(LEAVE, 50, out, f"{PUSH_TAG},{leave}", "trunk")
+    if counts:
+        yield from hash_rows(recipes, counts, HASHING)
 
 
 def _blocks(ports: Iterable[_Port]) -> dict[_Members, Ranges]:

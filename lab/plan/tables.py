@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lab.frame import DropReason
+from lab.plan import hashing
 from lab.plan.clients import Client
 from lab.plan.types import Row
 
 PORT_INPUT, FORGED, BPDU, VLAN_IN, LEARN, LIMIT, MIRROR_IN, PROMISCUOUS = 0, 10, 15, 20, 22, 23, 25, 28
-DISPATCH, LEARNED, LEARNED_OUT, TEAMING, REVERSE, ADAPTER, MIRROR_OUT, VLAN_OUT = 30, 35, 36, 40, 50, 52, 55, 60
+DISPATCH, LEARNED, LEARNED_OUT, TEAMING, REVERSE, REVERSE_HASHED, ADAPTER = 30, 35, 36, 40, 50, 51, 52
+MIRROR_OUT, VLAN_OUT = 55, 60
 MIRROR_COPY, MIRROR_SEND = 70, 75
+HASHING = hashing.Tables(hash=41, xor=42, step=43, modulo=44, divide=45, spread=46)
 TABLE_NAMES = {
     PORT_INPUT: "PortInput",
     FORGED: "forged transmits",
@@ -24,7 +27,9 @@ TABLE_NAMES = {
     LEARNED: "learned MACs",
     LEARNED_OUT: "learned or flooded",
     TEAMING: "teaming",
+    **HASHING.names,
     REVERSE: "reverse teaming",
+    REVERSE_HASHED: "reverse teaming by hash",
     ADAPTER: "MAC changes",
     MIRROR_OUT: "mirroring of what goes out",
     VLAN_OUT: "VLAN out",

@@ -90,6 +90,10 @@ class Row:
         return f"{cookie}table={self.table},priority={self.priority}{match},actions={self.actions}"
 
 
+CHANNEL_MAX = 4096
+CHANNELS_FROM = 0x8000
+"""A pSwitch's rows number its port channel N this plus N; OpenFlow ports are below."""
+
 _REASONS = tuple(DropReason)
 _FAMILIES = ("", "FWD", "VLAN", "PVL", "SEC", "MIR", "TEAM-F", "TEAM-PID", "ATK", "BCN", "LACP", "TEAM-IPH", "TEAM-MAC")
 
@@ -148,6 +152,12 @@ class Bridge:
             if port.label == label:
                 return port
         raise KeyError(label)
+
+    def label_of(self, number: int) -> str:
+        """The model's name of what rows call by this number: a port, or a port channel; empty for any other."""
+        if CHANNELS_FROM < number <= CHANNELS_FROM + CHANNEL_MAX:
+            return f"po{number - CHANNELS_FROM}"
+        return next((port.label for port in self.ports if port.number == number), "")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
      0 PortInput -> 10 forged transmits -> 15 guest BPDU -> 20 VLAN in -> 22 MAC learning -> 25 mirroring in
     -> 28 promiscuous copies -> 30 dispatch (-> 35 learned MACs -> 36 learned or flooded)
-    -> 40 teaming -> 60 VLAN out (uplink)
-    -> 50 reverse teaming -> 52 MAC changes -> 55 mirroring out -> 60 VLAN out (client port)
+    -> 40 teaming (-> 41 to 46 hash) -> 60 VLAN out (uplink)
+    -> 50 reverse teaming (-> 51 by hash) -> 52 MAC changes -> 55 mirroring out -> 60 VLAN out (client port)
 
 Inside, a frame has no outer tag: reg0 is its VLAN (0: untagged), reg1 its 802.1p priority, reg2 is 1 when it came
 in on an uplink, reg5 the port it is to leave by. No row learns, except where a port has MAC learning, and none floods:
@@ -13,18 +13,20 @@ the switch knows its own ports. Every drop is a row of its own whose cookie name
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LLDP_MAC, DropReason
+from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, DropReason
 from lab.model import HostSwitch, Knobs, Netflow, PvlanMap, Tagging
-from lab.plan import learning, mirroring, netflow
+from lab.plan import hashing, learning, mirroring, netflow
 from lab.plan.clients import Client, allowed_source, blocks_of, client_number, clients_of, kept_apart
+from lab.plan.hashing import Recipe
 from lab.plan.tables import (
     ADAPTER,
     BPDU,
     DISPATCH,
     FORGED,
     GROUP,
+    HASHING,
     KEEP_PRIORITY,
     LEARN,
     LEARNED_OUT,
@@ -35,6 +37,7 @@ from lab.plan.tables import (
     PROMISCUOUS,
     PUSH_TAG,
     REVERSE,
+    REVERSE_HASHED,
     TABLE_NAMES,
     TEAMING,
     UNICAST,
@@ -52,21 +55,25 @@ __all__ = ["TABLE_NAMES", "client_number", "rows_of"]
 
 def rows_of(part: HostSwitch, state: State, knobs: Knobs, exported: Netflow | None = None) -> tuple[Row, ...]:
     """Every row of the bridge, in table and priority order. `exported`: the switch's NetFlow, where it is on here."""
-    clients = clients_of(part, state)
+    clients = clients_of(part, state, knobs)
     connected = [client for client in clients if client.connected]
+    hashed = [client for client in clients if client.recipe and len(client.team) > 1]
+    recipes = {r: n for n, r in enumerate(sorted({c.recipe for c in hashed if c.recipe}), start=1)}
     uplinks = range(1, len(part.uplinks) + 1)
     rows: list[Row] = []
-    for number in uplinks:
-        rows += _uplink_input(number)
+    for number, name in enumerate(part.uplinks, start=1):
+        rows += _uplink_input(number, knobs)
+        rows += _lag_member(number, name, part, state)
         rows += _tagged_out(number)
     for client in clients:
         rows += _client_input(client, knobs)
         rows += _client_vlan_in(client, knobs)
-        rows += _client_teaming(part, client)
+        rows += _client_teaming(part, client, recipes)
         rows += _client_out(client, uplinks, knobs)
         rows += _client_vlan_out(client)
         rows += [] if client.refused else netflow.rows_of(exported, client.port)
     rows += _guest_bpdu(knobs.block_guest_bpdu)
+    rows += hashing.rows_of(recipes, (len(client.team) for client in hashed), HASHING)
     rows += learning.rows_of(clients, connected, part.pvlans)
     rows += mirroring.rows_of(part, clients, state)
     rows += _promiscuous(connected)
@@ -80,15 +87,26 @@ def rows_of(part: HostSwitch, state: State, knobs: Knobs, exported: Netflow | No
 # -- in
 
 
-def _uplink_input(number: int) -> Iterator[Row]:
+def _uplink_input(number: int, knobs: Knobs) -> Iterator[Row]:
     here = f"in_port={number}"
     for mac in (CDP_MAC, LLDP_MAC):
         yield drop(PORT_INPUT, 110, f"{here},dl_dst={mac}", DropReason.DISCOVERY, "MIR-13", number)
+    beacon = f"{here},dl_type={knobs.beacon_ethertype:#06x}"
+    yield drop(PORT_INPUT, 105, beacon, DropReason.BEACON, "BCN-10", number)
     yield Row(PORT_INPUT, 100, here, f"set_field:1->reg2,goto_table:{VLAN_IN}", "uplink")
     untagged = f"set_field:0->reg0,goto_table:{MIRROR_IN}"
     yield Row(VLAN_IN, 100, f"{here},{UNTAGGED}", untagged, "VLAN-1")
     yield Row(VLAN_IN, 100, f"{here},{PRIORITY_TAGGED}", f"{KEEP_PRIORITY},pop_vlan,{untagged}", "VLAN-14")
     yield Row(VLAN_IN, 50, f"{here},{ANY_TAG}", f"{POP_TAG},goto_table:{MIRROR_IN}", "VLAN-4")
+
+
+def _lag_member(number: int, name: str, part: HostSwitch, state: State) -> Iterator[Row]:
+    if name not in part.lag_members:
+        return
+    here = f"in_port={number}"
+    yield drop(PORT_INPUT, 130, f"{here},dl_type={LACP_ETHERTYPE:#06x}", DropReason.LACPDU, "LACP-3", number)
+    if (part.host, name) not in state.lag_members:
+        yield drop(PORT_INPUT, 120, here, DropReason.LAG_MEMBER, "LACP-2", number)
 
 
 def _client_input(client: Client, knobs: Knobs) -> Iterator[Row]:
@@ -226,13 +244,26 @@ def _dispatch_misses(learning_ports: bool) -> Iterator[Row]:
 # -- out
 
 
-def _client_teaming(part: HostSwitch, client: Client) -> Iterator[Row]:
-    if client.uplink is None:
-        yield drop(TEAMING, 100, client.here, DropReason.NO_UPLINK, "TEAM-F-7", client.number)
+def _client_teaming(part: HostSwitch, client: Client, recipes: Mapping[Recipe, int]) -> Iterator[Row]:
+    here, team, port = client.here, client.team, client.port
+    names = [part.uplinks[number - 1] for number in team]
+    if not team:
+        yield drop(TEAMING, 100, here, DropReason.NO_UPLINK, "TEAM-F-7", client.number)
+    elif len(team) == 1:
+        why = {"failover_explicit": "TEAM-EXP-2" if names[0] in port.standby else "TEAM-EXP-1"}
+        why |= {"loadbalance_loadbased": "LBT-1", "loadbalance_srcid": "TEAM-PID-1"}
+        said = client.recipe.why if client.recipe else why[port.policy]
+        leave = f"set_field:{team[0]}->reg5,goto_table:{VLAN_OUT}"
+        yield Row(TEAMING, 100, here, leave, f"{said}: {port.name} on {names[0]}")
+    elif client.recipe is None:
+        each = ",".join(f"clone(set_field:{number}->reg5,resubmit(,{VLAN_OUT}))" for number in team)
+        yield Row(TEAMING, 100, here, each, f"BCN-7: {port.name} on all of {', '.join(names)}")
     else:
-        leave = f"set_field:{client.uplink}->reg5,goto_table:{VLAN_OUT}"
-        name = part.uplinks[client.uplink - 1]
-        yield Row(TEAMING, 100, client.here, leave, f"TEAM-PID-1: {client.port.name} on {name}")
+        chosen = hashing.choose(client.recipe, recipes, len(team), port.number, HASHING)
+        yield Row(TEAMING, 100, here, chosen, f"{client.recipe.why}: {port.name} on one of {', '.join(names)}")
+        for place, number in enumerate(team):
+            leave = f"set_field:{number}->reg5,goto_table:{VLAN_OUT}"
+            yield Row(HASHING.spread, 50, f"{here},reg10={place}", leave, f"{port.name} on {names[place]}")
 
 
 def _client_out(client: Client, uplinks: Iterable[int], knobs: Knobs) -> Iterator[Row]:
@@ -243,14 +274,35 @@ def _client_out(client: Client, uplinks: Iterable[int], knobs: Knobs) -> Iterato
         yield drop(REVERSE, 300, out, DropReason.PORT_BLOCKED, "SEC-19", number)
     elif client.mirror_only:
         yield drop(REVERSE, 250, out, DropReason.MIRROR_DESTINATION, "MIR-4", number)
-    for uplink in uplinks if _checks_path(client, knobs) else ():
-        if uplink != client.uplink:
-            yield drop(REVERSE, 100, f"{out},in_port={uplink}", DropReason.REVERSE_PATH, "FWD-11", number)
+    if _checks_path(client, knobs):
+        yield from _reverse_path(client, uplinks)
     yield Row(REVERSE, 50, out, f"goto_table:{ADAPTER}", client.port.name)
     if client.refused:
         yield drop(ADAPTER, 100, out, DropReason.MAC_CHANGE, "SEC-9", number)
     else:
         yield Row(ADAPTER, 50, out, f"goto_table:{MIRROR_OUT}", client.port.name)
+
+
+def _reverse_path(client: Client, uplinks: Iterable[int]) -> Iterator[Row]:
+    """What came in by an uplink that the port does not send on; by source MAC, one that its destination does not."""
+    out, team, number = f"reg5={client.number:#x}", client.team, client.number
+    why = "FWD-12" if client.recipe else "FWD-11"
+    for uplink in uplinks:
+        if uplink not in team:
+            yield drop(REVERSE, 120, f"{out},in_port={uplink}", DropReason.REVERSE_PATH, why, number)
+    if client.recipe != hashing.SOURCE_MAC or len(team) < 2:
+        return
+    own = team[int(client.mac[-2:], 16) % len(team)]
+    for uplink in team:
+        if uplink != own:
+            yield drop(REVERSE, 110, f"{out},in_port={uplink},{GROUP}", DropReason.REVERSE_PATH, why, number)
+    octet = "set_field:0->reg8,move:NXM_OF_ETH_DST[0..7]->NXM_NX_REG8[0..7]"
+    checked = f"{octet},{hashing.divided(len(team), HASHING)},goto_table:{REVERSE_HASHED}"
+    yield Row(REVERSE, 100, f"{out},reg2=1,{UNICAST}", checked, "TEAM-MAC-2")
+    for place, uplink in enumerate(team):
+        match = f"{out},in_port={uplink},reg10={place}"
+        yield Row(REVERSE_HASHED, 100, match, f"goto_table:{ADAPTER}", client.port.name)
+    yield drop(REVERSE_HASHED, 50, out, DropReason.REVERSE_PATH, why, number)
 
 
 def _checks_path(client: Client, knobs: Knobs) -> bool:
