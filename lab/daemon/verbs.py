@@ -33,7 +33,7 @@ class Verbs:
         self._watch = agents.watch
         self._policy = policy
         self._captures = Captures(present.network)
-        self._injectors: dict[tuple[str, str], Injector] = {}
+        self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
 
@@ -92,26 +92,29 @@ class Verbs:
 
         A job: node, interface, frames (hex), and count, rate (frames/s), seq_at, first_seq for a single repeated frame.
         """
-        with self._sending:
-            return [self._send(**job) for job in jobs]
+        return [self._send(**job) for job in jobs]
 
     def _send(
         self, node: str, interface: str, frames: Sequence[str], count: int = 1, rate: float | None = None,
         seq_at: int | None = None, first_seq: int = 0,
     ) -> dict[str, Any]:  # fmt: skip
-        injector = self._injector(node, interface)
-        if len(frames) == 1:
-            sent = injector.send(bytes.fromhex(frames[0]), count, rate=rate, seq_at=seq_at, first_seq=first_seq)
-        else:
-            sent = injector.send_many([bytes.fromhex(frame) for frame in frames] * count, rate=rate)
+        injector, sending = self._injector(node, interface)
+        with sending:
+            if len(frames) == 1:
+                sent = injector.send(bytes.fromhex(frames[0]), count, rate=rate, seq_at=seq_at, first_seq=first_seq)
+            else:
+                sent = injector.send_many([bytes.fromhex(frame) for frame in frames] * count, rate=rate)
         return {"sent": sent.count, "seconds": sent.seconds}
 
-    def _injector(self, node: str, interface: str) -> Injector:
+    def _injector(self, node: str, interface: str) -> tuple[Injector, threading.Lock]:
+        """With the lock of whoever sends by it: frames of one interface leave job after job."""
         key = (node, interface)
-        if key not in self._injectors:
-            with inside(self._network.namespaces[node]):
-                self._injectors[key] = open_injector(self._network.interface_name(node, interface))
-        return self._injectors[key]
+        with self._sending:
+            if key not in self._injectors:
+                with inside(self._network.namespaces[node]):
+                    made = open_injector(self._network.interface_name(node, interface))
+                self._injectors[key] = made, threading.Lock()
+            return self._injectors[key]
 
     def do_trace(self, box: str, port: str, frames: Sequence[str]) -> list[str]:
         """`ofproto/trace` of each frame (hex) as if it had come in on this port of the box."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lab.frame import BPDU_MACS, CDP_MAC, LLDP_MAC, DropReason, Point, Tag
+from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, DropReason, Point, Tag
 from lab.model import Machine, PhysicalPort
+from lab.predict.hashes import CHANNEL_WORDS
 from lab.predict.trail import AtPSwitch, AtUplink, Inside, Refusal, Trail
 from lab.predict.world import Switch, Trunk, Uplink, kept_apart_by
 
@@ -43,8 +44,14 @@ def from_wire(trail: Trail, step: AtPSwitch) -> None:
 def _consumed(trail: Trail, at: Arrival) -> Refusal | None:
     """What the port takes no frame for, or the switch keeps for itself."""
     model = at.switch.model
+    if (at.name, at.port) in trail.scene.state.blocked:
+        return DropReason.PSWITCH_BLOCKED, ("TEAM-F-1",)
     if (at.name, at.port) in trail.scene.state.discarding:
         return DropReason.PSWITCH_STP, ("TEAM-F-1",)
+    if at.switch.ports[at.port].lacp is not None and trail.has_type(LACP_ETHERTYPE, at.vlans):
+        return DropReason.LACPDU, ("LACP-3",)
+    if trail.scene.suspended(at.name, at.port):
+        return DropReason.PSWITCH_CHANNEL, ("LACP-6",)
     if model.bpdu_guard and trail.dst in BPDU_MACS and at.switch.is_edge(at.port):
         return DropReason.PSWITCH_BPDU_GUARD, ("ATK-8",)
     if model.stp and trail.dst == BPDU_MACS[0]:
@@ -87,23 +94,23 @@ def _learn(trail: Trail, at: Arrival, vlan: int) -> None:
     """A move overwrites; a full table takes nothing new."""
     if trail.group_source or not at.teaches:
         return
-    key = (at.switch.table_vlan(vlan), trail.src)
+    key, end = (at.switch.table_vlan(vlan), trail.src), at.switch.logical(at.port)
     known = trail.mac_tables.get(at.name, key)
-    if known == at.port or (known is None and trail.mac_tables.size(at.name) >= at.switch.model.mac_table):
+    if known == end or (known is None and trail.mac_tables.size(at.name) >= at.switch.model.mac_table):
         return
-    trail.mac_tables.put(at.name, key, at.port)
+    trail.mac_tables.put(at.name, key, end)
 
 
 def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None) -> None:
-    """`known`: the port that the destination was learned on before this frame came."""
-    open_ports = trail.scene.forwarding(at.name, inside.vlan)
-    if known == at.port:
+    """`known`: the port or channel that the destination was learned on before this frame came."""
+    open_ports, came_by = trail.scene.forwarding(at.name, inside.vlan), at.switch.logical(at.port)
+    if known == came_by and trail.scene.members(at.name, came_by):
         return _drop(trail, at, at.port, (DropReason.PSWITCH_SAME_PORT, ()))
     if known is not None and known in open_ports:
         return _out(trail, at, known, inside)
     if known is not None and (apart := _kept_apart(trail, at, known, inside.vlan)) is not None:
         return _drop(trail, at, known, apart, "out")
-    targets = [port for port in open_ports if port != at.port]
+    targets = [port for port in open_ports if port != came_by]
     if not targets:
         return _drop(trail, at, at.port, (DropReason.PSWITCH_NO_RECEIVER, ()))
     for port in targets:
@@ -113,10 +120,9 @@ def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None) -> No
 
 def _kept_apart(trail: Trail, at: Arrival, port: str, vlan: int) -> Refusal | None:
     """Why a port that is up may not get this frame of a private VLAN; None where private VLANs have no say."""
-    state = trail.scene.state
-    pvlans, config = at.switch.model.pvlans, at.switch.ports[port]
+    pvlans, config = at.switch.model.pvlans, at.switch.config(port)
     sent = pvlans.get(vlan)
-    if sent is None or (at.name, port) in state.links_down or (at.name, port) in state.discarding:
+    if sent is None or not trail.scene.members(at.name, port):
         return None
     own = pvlans.get(config.access) if config.access is not None else None
     if own is not None and own.primary == sent.primary:
@@ -125,7 +131,10 @@ def _kept_apart(trail: Trail, at: Arrival, port: str, vlan: int) -> Refusal | No
 
 
 def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
-    """A copy out of one port, and on to what is at the far end."""
+    """A copy out of one port, or of a channel's member that the hash names, and on to what is at the far end."""
+    members = trail.scene.members(at.name, port)
+    chosen = trail.words(inside).hash(CHANNEL_WORDS[at.switch.model.channel_hash]) if len(members) > 1 else 0
+    port = members[chosen % len(members)]
     config, far = at.switch.ports[port], at.switch.far[port]
     bare = config.access is not None or config.native == inside.vlan
     vlans = inside.inner if bare else inside.tagged()

@@ -21,14 +21,16 @@ TELLABLE = 100
 
 @dataclass(slots=True, eq=False)
 class Port:
-    """A connected client port. `mac` is its accepted MAC; `uplink` the pNIC that it sends on; `private` the VLAN IDs
+    """A connected client port. `mac` is its accepted MAC; `team` the pNICs that it sends on: on one for each
+    frame where `hashes`, on all of them otherwise; `private` the VLAN IDs
     that a port of a private VLAN accepts; `mirror_only`: the destination of a session without normal traffic;
     `unwelcome`: its guest has set another MAC and may not; `transmitted` and `received` are the sessions that copy what
     it sends and gets."""
 
     client: ClientPort
     mac: str
-    uplink: str | None
+    team: tuple[str, ...]
+    hashes: bool
     lit: bool
     promiscuous: bool
     unwelcome: bool
@@ -162,6 +164,7 @@ class Scene:
         self.state = state
         self._views: dict[tuple[str, str], View] = {}
         self._forwarding: dict[tuple[str, int], Mapping[str, None]] = {}
+        self._members: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def fits(self, state: State) -> bool:
         """True when `state` differs from this scene's in learned addresses only."""
@@ -175,14 +178,34 @@ class Scene:
         return found
 
     def forwarding(self, switch: str, vlan: int) -> Mapping[str, None]:
-        """The ports of a pSwitch that frames of this VLAN may leave by, in order: up, not discarding, of that VLAN."""
+        """The ports and port channels of a pSwitch that frames of this VLAN may leave by, in order: of that VLAN, and
+        forwarding (`members`)."""
         found = self._forwarding.get((switch, vlan))
         if found is None:
             known = self.world.switches[switch]
-            closed = self.state.links_down | self.state.discarding
-            found = dict.fromkeys(p for p in known.ports if (switch, p) not in closed and known.hears(p, vlan))
+            ends = dict.fromkeys(known.logical(port) for port in known.ports)
+            found = {end: None for end in ends if known.hears(end, vlan) and self.members(switch, end)}
             self._forwarding[switch, vlan] = found
         return found
+
+    def members(self, switch: str, end: str) -> tuple[str, ...]:
+        """The ports of a channel that forward now; of a port, itself: up, not blocked, not discarding, not
+        suspended."""
+        found = self._members.get((switch, end))
+        if found is None:
+            ports = self.world.switches[switch].members(end)
+            found = self._members[switch, end] = tuple(p for p in ports if self._forwards(switch, p))
+        return found
+
+    def suspended(self, switch: str, port: str) -> bool:
+        """A member of a channel that LACP has not brought up (LACP-6)."""
+        config = self.world.switches[switch].ports[port]
+        return config.lacp is not None and (switch, port) not in self.state.channel_members
+
+    def _forwards(self, switch: str, port: str) -> bool:
+        state, key = self.state, (switch, port)
+        shut = key in state.links_down or key in state.discarding or key in state.blocked
+        return not shut and not self.suspended(switch, port)
 
 
 def _port(part: HostSwitch, client: ClientPort, state: State, mirror_only: bool) -> Port:
@@ -192,7 +215,8 @@ def _port(part: HostSwitch, client: ClientPort, state: State, mirror_only: bool)
     return Port(
         client=client,
         mac=asked if client.security.mac_changes else nic.mac,
-        uplink=state.uplink_of.get(key),
+        team=state.sends_on(key),
+        hashes=key in state.spread and key not in state.copied,
         lit=key not in state.links_down,
         promiscuous=client.security.promiscuous and key in state.promiscuous,
         unwelcome=asked != nic.mac and not client.security.mac_changes,

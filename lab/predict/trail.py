@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lab.frame import DropReason, Frame, Hop, Point, Tag
 from lab.model import HostSwitch
+from lab.predict.hashes import Words, words_of
 from lab.predict.scene import Port, Scene, View
 from lab.predict.tables import Added, Learned
 
@@ -69,14 +70,27 @@ class Trail:
         self.scene = scene
         self.world = scene.world
         self.knobs = scene.world.knobs
+        self.frame = frame
         self.src, self.dst, self.vlans = frame.src, frame.dst, frame.vlans
         self.group = frame.is_multicast
         self.group_source = bool(int(frame.src[:2], 16) & 1)
+        self._words: dict[bool, Words] = {}
         self.hops: list[Hop] = []
         self.queue: deque[AtPSwitch | AtUplink] = deque()
         self.mac_tables = Added(learned.mac_tables)
         self.learned = Added(learned.ports)
         self.secured = Added(learned.secured)
+
+    def words(self, inside: Inside) -> Words:
+        """What a hash may read of the frame as it is inside a switch."""
+        key = bool(inside.inner)
+        if key not in self._words:
+            self._words[key] = words_of(self.frame, behind_a_tag=key)
+        return self._words[key]
+
+    def has_type(self, ethertype: int, vlans: tuple[Tag, ...]) -> bool:
+        """Behind one tag or none, where a switch sees it."""
+        return self.frame.ethertype == ethertype and len(vlans) < 2
 
     def hop(
         self, box: str, node: str, point: Point, interface: str, vlans: tuple[Tag, ...], parent: int | None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LLDP_MAC, DropReason, Point, Tag
-from lab.model import Knobs, PvlanKind, Tagging, VlanPolicy
+from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, DropReason, Point, Tag
+from lab.model import ClientPort, Knobs, PvlanKind, Tagging, VlanPolicy
+from lab.predict.hashes import LAG_WORDS, octet
 from lab.predict.mirrors import mirror
 from lab.predict.scene import Port, View
 from lab.predict.trail import AtUplink, Entry, Inside, Refusal, Trail
@@ -13,6 +14,8 @@ from lab.predict.world import kept_apart_by
 
 BPDU = frozenset(BPDU_MACS)
 DISCOVERY = frozenset({CDP_MAC, LLDP_MAC})
+ARP = 0x0806
+_PINNED = {"loadbalance_srcid": "TEAM-PID-1", "loadbalance_loadbased": "LBT-1"}
 
 
 class Found(NamedTuple):
@@ -50,10 +53,26 @@ def from_uplink(trail: Trail, step: AtUplink) -> None:
     inside = Inside(vlans[0].vid, vlans[0].pcp, vlans[1:]) if vlans else Inside(0, 0, ())
     known = trail.learned.get(view.key, (inside.vlan, trail.dst))
     entry = Entry(view, here, vlans, inside, None, step.pnic, step.teaches, known)
-    if trail.dst in DISCOVERY:
-        return _drop_at_entry(trail, entry, (DropReason.DISCOVERY, ("MIR-13",)))
+    kept = _kept_by_host(trail, step)
+    if kept is not None:
+        return _drop_at_entry(trail, entry, kept)
     mirror(trail, entry, view.remote.get(inside.vlan, ()))
     return _dispatch(trail, entry)
+
+
+def _kept_by_host(trail: Trail, step: AtUplink) -> Refusal | None:
+    """What the host itself takes from an uplink, or does not take at all."""
+    part, member = step.part, (step.part.host, step.pnic)
+    if step.pnic in part.lag_members:
+        if trail.has_type(LACP_ETHERTYPE, step.vlans):
+            return DropReason.LACPDU, ("LACP-3",)
+        if member not in trail.scene.state.lag_members:
+            return DropReason.LAG_MEMBER, ("LACP-2",)
+    if trail.dst in DISCOVERY:
+        return DropReason.DISCOVERY, ("MIR-13",)
+    if trail.has_type(trail.knobs.beacon_ethertype, step.vlans):
+        return DropReason.BEACON, ("BCN-10",)
+    return None
 
 
 def _refused(trail: Trail, port: Port) -> Refusal | None:
@@ -134,7 +153,7 @@ def _overheard(entry: Entry, port: Port) -> tuple[str, ...]:
     all_vlans = ("VLAN-11",) if port.tagged else ()
     if entry.pnic is None:
         return ("SEC-2", *all_vlans)
-    return ("SEC-2", "SEC-4" if port.uplink == entry.pnic else "SEC-5", *all_vlans)
+    return ("SEC-2", "SEC-4" if entry.pnic in port.team else "SEC-5", *all_vlans)
 
 
 def _group(trail: Trail, entry: Entry) -> Found:
@@ -223,7 +242,7 @@ def _deliver(trail: Trail, entry: Entry, port: Port, why: tuple[str, ...]) -> No
     outward, inward = port.points
     rule = _vlan_out(entry, port)
     # What leaves by a port whose guest has switched its adapter off is on no wire.
-    told = (*why, rule)
+    told = (*why, *(("FWD-12",) if entry.pnic and port.hashes and len(port.team) > 1 else ()), rule)
     out = trail.hop(
         view.host, port.node, outward, port.name, vlans, entry.hop, told, view.name, "out", certain=port.lit
     )  # fmt: skip
@@ -237,7 +256,9 @@ def _stopped(trail: Trail, entry: Entry, port: Port) -> Refusal | None:
         return DropReason.PORT_BLOCKED, ("SEC-19",)
     if port.mirror_only:
         return DropReason.MIRROR_DESTINATION, ("MIR-4",)
-    if entry.pnic is not None and port.uplink != entry.pnic and trail.knobs.reverse_path:
+    if entry.pnic is not None and trail.knobs.reverse_path and not _may_come_by(trail, port, entry.pnic):
+        if not port.promiscuous and port.hashes:
+            return DropReason.REVERSE_PATH, ("FWD-12",)
         if not port.promiscuous:
             return DropReason.REVERSE_PATH, ("FWD-10", "FWD-11") if trail.group else ("FWD-11",)
         if trail.knobs.reverse_path_promisc:
@@ -245,6 +266,14 @@ def _stopped(trail: Trail, entry: Entry, port: Port) -> Refusal | None:
     if port.unwelcome:
         return DropReason.MAC_CHANGE, ("SEC-9",)
     return None
+
+
+def _may_come_by(trail: Trail, port: Port, pnic: str) -> bool:
+    """Reverse teaming: by source MAC, only by the uplink that an answer to this frame would take (TEAM-MAC-2)."""
+    if port.hashes and port.client.lag is None and port.client.policy == "loadbalance_srcmac" and port.team:
+        mac = port.mac if trail.group else trail.dst
+        return pnic == port.team[octet(mac) % len(port.team)]
+    return pnic in port.team
 
 
 def _vlan_out(entry: Entry, port: Port) -> str:
@@ -261,16 +290,42 @@ def _vlan_out(entry: Entry, port: Port) -> str:
 
 
 def _leave(trail: Trail, entry: Entry, why: tuple[str, ...]) -> None:
-    """On the one uplink that the sender is assigned to."""
+    """On the uplink that the sender's policy gives, or, while beacons blame nobody, on all of them."""
     sender, inside = entry.sender, entry.inside
     if sender is None:
         return
-    if sender.uplink is None:
+    if not sender.team:
         trail.drop_at(entry, sender, (DropReason.NO_UPLINK, ("TEAM-F-7",)), "in")
         return
     tagging = sender.client.vlan.tagging
     rule = "VLAN-1" if not inside.vlan else {Tagging.VGT: "VLAN-8", Tagging.PVLAN: "PVL-6"}.get(tagging, "VLAN-3")
-    trail.onto_uplink(entry.view, sender.uplink, inside.tagged(), entry.hop, (*why, "TEAM-PID-1", rule), entry.teaches)
+    uplinks, policy = _team(trail, sender, inside)
+    for uplink in uplinks:
+        trail.onto_uplink(entry.view, uplink, inside.tagged(), entry.hop, (*why, *policy, rule), entry.teaches)
+
+
+def _team(trail: Trail, sender: Port, inside: Inside) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The uplinks for this frame, and the statements of the policy."""
+    client, team = sender.client, sender.team
+    if not sender.hashes:
+        return team, (_PINNED.get(client.policy, "") or _explicit(sender),) if len(team) == 1 else ("BCN-7",)
+    number, why = _hashed(trail, client, inside)
+    return (team[number % len(team)],), why
+
+
+def _hashed(trail: Trail, client: ClientPort, inside: Inside) -> tuple[int, tuple[str, ...]]:
+    """The hash of this frame by the port's policy, and the statements that give it."""
+    if client.lag is not None:
+        return trail.words(inside).hash(LAG_WORDS[client.lag.hash], inside.vlan, client.number), ("LACP-4",)
+    if client.policy == "loadbalance_srcmac":
+        return octet(trail.src), ("TEAM-MAC-1", "TEAM-MAC-2")
+    last = trail.knobs.iphash == "lastoctet"
+    number = trail.words(inside).hash(("src_ip", "dst_ip")) & (0xFF if last else 0xFFFFFFFF)
+    return number, ("TEAM-IPH-1", *(("TEAM-IPH-5",) if trail.frame.ethertype == ARP else ()))
+
+
+def _explicit(sender: Port) -> str:
+    return "TEAM-EXP-2" if sender.team[0] in sender.client.standby else "TEAM-EXP-1"
 
 
 def _drop_at_entry(trail: Trail, entry: Entry, refusal: Refusal) -> None:

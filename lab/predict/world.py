@@ -47,11 +47,24 @@ Far = Uplink | Trunk | Machine
 
 @dataclass(frozen=True)
 class Switch:
-    """A pSwitch: its ports, and what each leads to."""
+    """A pSwitch: its ports, and what each leads to. `channels`: `po1` -> its members; they are configured alike, so
+    that a channel may stand wherever a port does, except at a wire."""
 
     model: PhysicalSwitch
     ports: Mapping[str, PhysicalPort]
     far: Mapping[str, Far]
+    channels: Mapping[str, tuple[str, ...]]
+
+    def logical(self, port: str) -> str:
+        """The channel that a port is a member of, or itself."""
+        channel = self.ports[port].channel
+        return port if channel is None else f"po{channel}"
+
+    def members(self, end: str) -> tuple[str, ...]:
+        return self.channels.get(end, (end,))
+
+    def config(self, end: str) -> PhysicalPort:
+        return self.ports[self.members(end)[0]]
 
     def is_edge(self, port: str) -> bool:
         """True for a port to a host or a machine."""
@@ -59,7 +72,7 @@ class Switch:
 
     def node(self, port: str) -> str:
         """Where a sighting at this port is said to be: at the machine, or at the pSwitch itself."""
-        far = self.far[port]
+        far = self.far.get(port)
         return far.name if isinstance(far, Machine) else self.model.name
 
     def table_vlan(self, vlan: int) -> int:
@@ -70,7 +83,7 @@ class Switch:
     def hears(self, port: str, vlan: int) -> bool:
         """True when frames of this VLAN may go out of this port. Trunks carry the VLAN IDs of their list as they are;
         an access port is a member of the private VLAN that its VLAN ID is of (PVL-10)."""
-        config = self.ports[port]
+        config = self.config(port)
         own = self.model.pvlans.get(config.access) if config.access is not None else None
         return vlan in heard_by(own, self.model.pvlans) if own else config.carries(vlan)
 
@@ -118,4 +131,14 @@ class World:
             for here, there in (cable.ends, cable.ends[::-1]):
                 ports[here][cable.port_at(here)] = cable.port
                 far[here][cable.port_at(here)] = Trunk(there, cable.port_at(there))
-        return {name: Switch(model, ports[name], far[name]) for name, model in self.topology.physical_switches.items()}
+        switches = self.topology.physical_switches
+        return {name: Switch(model, ports[name], far[name], _channels(ports[name])) for name, model in switches.items()}
+
+
+def _channels(ports: Mapping[str, PhysicalPort]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, port in ports.items():
+        if port.channel is not None:
+            channel = f"po{port.channel}"
+            found[channel] = (*found.get(channel, ()), name)
+    return found

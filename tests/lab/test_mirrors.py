@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hearing import until_heard
 
 from lab import RunningLab
 from lab.frame import CDP_MAC, LLDP_MAC, DropReason, Frame, is_gre
@@ -231,7 +232,7 @@ def test_mir_12_host_and_pswitch_hear_each_other_by_cdp(vlab: RunningLab) -> Non
     wait_until(lambda: both <= heard(), "neighbours")
     vlab.set("switch dvs0", "discovery.operation=listen")
     with vlab.capture("esx1:vmnic0") as seen:
-        vlab.exec("esx1", "tcpdump", "-i", "vmnic0", "-c", "1", "-w", "/dev/null", "ether", "dst", CDP_MAC)
+        vlab.exec("esx1", *until_heard("vmnic0", CDP_MAC))
     vlab.set("switch dvs0", "discovery.operation=both")
     spoken = {frame.src for frame in seen.frames if frame.dst == CDP_MAC}
     assert spoken and vlab.client.plan.node_named["esx1"].interface("vmnic0").mac not in spoken
@@ -240,7 +241,7 @@ def test_mir_12_host_and_pswitch_hear_each_other_by_cdp(vlab: RunningLab) -> Non
 def test_mir_12_a_switch_that_is_set_to_lldp_speaks_it(vlab: RunningLab) -> None:
     vlab.set("switch dvs0", "discovery.protocol=lldp")
     with vlab.capture("esx1:vmnic0") as seen:
-        vlab.exec("esx1", "tcpdump", "-i", "vmnic0", "-c", "1", "-w", "/dev/null", "ether", "dst", LLDP_MAC)
+        vlab.exec("esx1", *until_heard("vmnic0", LLDP_MAC))
     vlab.set("switch dvs0", "discovery.protocol=cdp")
     (said, *_) = (frame for frame in seen.frames if frame.dst == LLDP_MAC)
     assert (said.src, said.ethertype) == (vlab.client.plan.node_named["esx1"].interface("vmnic0").mac, 0x88CC)

@@ -80,12 +80,12 @@ def test_sec_02_accepted_and_listening_it_hears_every_port_group_of_its_vlan(vla
 
 
 def test_sec_02_a_sniffing_program_is_listening_too(vlab: RunningLab) -> None:
-    """tcpdump makes the adapter promiscuous without a flag that `ip link` shows."""
-    argv = [*vlab.client.entry("spy"), "sh", "-c", "echo $$ >&2; exec tcpdump -i eth0 -w /dev/null"]
+    """Such a program makes the adapter promiscuous without a flag that `ip link` shows."""
+    argv = [*vlab.client.entry("spy"), "sh", "-c", "echo $$ >&2; exec dumpcap -i eth0 -w /dev/null"]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as sniffer:
         assert sniffer.stderr is not None
         pid = sniffer.stderr.readline().strip()
-        assert any("listening on" in line for line in sniffer.stderr)
+        assert any(line.startswith("File:") for line in sniffer.stderr)
         during = asked(vlab, "web1", "web2")
         vlab.exec("spy", "kill", pid)
     assert heard_by(during, "spy") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hearing import until_heard
 
 from lab import RunningLab
 from lab.frame import BPDU_MACS
@@ -41,7 +42,7 @@ def test_a_cut_in_the_ring_is_healed_by_the_other_way(vlab: RunningLab) -> None:
 def test_fwd_14_a_host_sends_no_bpdu_and_hears_those_of_its_pswitch(vlab: RunningLab) -> None:
     with vlab.capture("esx1:vmnic0", "esx1:vmnic1") as seen:
         for uplink in ("vmnic0", "vmnic1"):  # they come every two seconds
-            vlab.exec("esx1", "tcpdump", "-i", uplink, "-c", "1", "-w", "/dev/null", "ether", "dst", BPDU_MACS[0])
+            vlab.exec("esx1", *until_heard(uplink, BPDU_MACS[0]))
         for vm in ("web1", "web2"):
             vlab.send(vm, "gw")
     bpdus = [frame for frame in seen.frames if frame.dst in BPDU_MACS]

@@ -25,6 +25,7 @@ from lab.frame import ALL_SYSTEMS, BPDU_MACS, BROADCAST, CDP_MAC, LLDP_MAC, Drop
 from lab.model import (
     NO_PVLANS,
     VLAN_MAX,
+    Knobs,
     Pvlan,
     PvlanKind,
     Ranges,
@@ -115,7 +116,7 @@ def test_pvl_1_the_domain_of_a_primary_is_all_of_its_own_vlans() -> None:
     assert domain(300, NO_PVLANS) == {300}
 
 
-CLIENTS = clients_of(LAB.topology.host_switches["esx1", "dvs0"], LAB.state)
+CLIENTS = clients_of(LAB.topology.host_switches["esx1", "dvs0"], LAB.state, Knobs())
 vlan_sets = st.frozensets(st.integers(0, VLAN_MAX), min_size=1, max_size=6) | st.sampled_from(
     [frozenset(range(0, 4095)), frozenset(range(1, 4095)), frozenset(range(10, 20)), frozenset(range(15, 25))]
 )
@@ -177,7 +178,7 @@ def test_blocks_of_the_clients_of_a_host() -> None:
 
 def client(lab: Planned, name: str) -> Client:
     part = lab.topology.host_switches[lab.host, lab.switch]
-    return next(c for c in clients_of(part, lab.state) if c.port.name == f"{name}.eth0")
+    return next(c for c in clients_of(part, lab.state, Knobs()) if c.port.name == f"{name}.eth0")
 
 
 @pytest.mark.parametrize(
