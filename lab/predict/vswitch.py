@@ -257,12 +257,11 @@ def _stopped(trail: Trail, entry: Entry, port: Port) -> Refusal | None:
     if port.mirror_only:
         return DropReason.MIRROR_DESTINATION, ("MIR-4",)
     if entry.pnic is not None and trail.knobs.reverse_path and not _may_come_by(trail, port, entry.pnic):
-        if not port.promiscuous and port.hashes:
-            return DropReason.REVERSE_PATH, ("FWD-12",)
+        rule = "FWD-12" if port.hashes else "FWD-11"
         if not port.promiscuous:
-            return DropReason.REVERSE_PATH, ("FWD-10", "FWD-11") if trail.group else ("FWD-11",)
+            return DropReason.REVERSE_PATH, ("FWD-10", rule) if trail.group and not port.hashes else (rule,)
         if trail.knobs.reverse_path_promisc:
-            return DropReason.REVERSE_PATH, ("FWD-11", "SEC-4", "SEC-5")
+            return DropReason.REVERSE_PATH, (rule, "SEC-4", "SEC-5")
     if port.unwelcome:
         return DropReason.MAC_CHANGE, ("SEC-9",)
     return None

@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 from lab.frame import DropReason, Frame
 from lab.model import PvlanKind, Topology
 from lab.predict import Prediction
 from lab.state import State
+from lab.topology.schema import LagHash
 
 from .strategies import Case
+from .teaming import CHANNEL_HASHES
 
 NOT_A_SWITCHS = frozenset({DropReason.LINK_DOWN})
 NOT_YET = frozenset(
@@ -31,11 +34,15 @@ STATEMENTS = frozenset(
     + [f"PVL-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 10)]
     + [f"SEC-{n}" for n in (2, 4, 5, 7, 8, 9, 10, 13, 15, 16, 19)]
     + [f"MIR-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 13)]
-    + ["TEAM-PID-1", "TEAM-F-7", "ATK-8"]
+    + ["TEAM-PID-1", "TEAM-MAC-1", "TEAM-MAC-2", "TEAM-IPH-1", "TEAM-IPH-5", "TEAM-EXP-1", "TEAM-EXP-2"]
+    + ["TEAM-F-1", "TEAM-F-7", "LBT-1", "BCN-7", "BCN-10", "LACP-2", "LACP-3", "LACP-4", "LACP-6", "FWD-12", "ATK-8"]
 )
 FEATURES = frozenset(
     [f"knob {name}" for name in ("block_guest_bpdu", "reverse_path=0", "est_guest_tag=pass", "prio_tag=drop")]
-    + ["knob reverse_path_promisc", "knob forged_compare=vmx"]
+    + ["knob reverse_path_promisc", "knob forged_compare=vmx", "knob iphash=lastoctet"]
+    + [f"channel hash {name}" for name in CHANNEL_HASHES]
+    + [f"LAG hash {name}" for name in get_args(LagHash)]
+    + ["detection beacon", "placed by LBT", "port channel static", "port channel LACP"]
     + [f"policy {name}" for name in ("EST", "VST", "VGT", "PVLAN")]
     + [f"private VLAN {kind}" for kind in PvlanKind]
     + [f"session {name}" for name in ("dvPortMirror", "remoteMirrorSource", "remoteMirrorDest")]
@@ -130,6 +137,7 @@ def _of_knobs(topology: Topology) -> Iterator[str]:
         "prio_tag=drop": knobs.prio_tag == "drop",
         "reverse_path_promisc": knobs.reverse_path_promisc,
         "forged_compare=vmx": knobs.forged_compare == "vmx",
+        "iphash=lastoctet": knobs.iphash == "lastoctet",
     }
     return (f"knob {name}" for name, holds in said.items() if holds)
 
@@ -141,6 +149,9 @@ def _of_hosts(topology: Topology) -> Iterator[str]:
         yield "distributed switch" if part.distributed else "standard switch"
         for port in part.ports:
             yield f"policy {port.vlan.tagging}"
+            yield f"detection {port.detection}"
+            if port.lag is not None:
+                yield f"LAG hash {port.lag.hash}"
             if port.vlan.pvlan:
                 yield f"private VLAN {port.vlan.pvlan.kind}"
             if port.mac_learning:
@@ -162,6 +173,11 @@ def _of_wires(topology: Topology) -> Iterator[str]:
         said = {"mac_table": s.mac_table < 100, "port_security": s.port_security is not None, "stp": s.stp}
         said |= {"bpdu_guard": s.bpdu_guard, "pvlan_aware": bool(s.pvlans), "cdp": s.cdp, "lldp": s.lldp}
         yield from (f"pSwitch {name}" for name, holds in said.items() if holds)
+    for host in topology.hosts.values():
+        for pnic in host.pnics.values():
+            if pnic.port.channel is not None:
+                yield f"port channel {'LACP' if pnic.port.lacp else 'static'}"
+                yield f"channel hash {topology.physical_switches[pnic.switch].channel_hash}"
 
 
 def _of_guests(state: State) -> Iterator[str]:
@@ -172,4 +188,6 @@ def _of_guests(state: State) -> Iterator[str]:
         "all groups": state.all_groups,
         "link down": state.links_down,
     }
-    return (f"guest {name}" for name, holds in said.items() if holds)
+    yield from (f"guest {name}" for name, holds in said.items() if holds)
+    if state.placed:
+        yield "placed by LBT"

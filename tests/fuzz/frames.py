@@ -5,34 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LLDP_MAC, Frame, Tag
+from lab.frame import BPDU_MACS, BROADCAST, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, Frame, Tag
 from lab.model import ClientPort, HostSwitch, Machine, Tagging, Topology
 from lab.state import State
 
 from .guests import GROUPS, STRANGE_MACS
+from .payloads import IPV4, ROOM, draw_payload, udp_with_room
 
 if TYPE_CHECKING:
     from .strategies import Dice
 
 UNKNOWN = "00:50:56:3f:ff:ff"
 STRANGE_GROUP = "01:00:5e:7f:00:09"
-ETHERTYPES = (0x88B5, 0x0800, 0x0806, 0x86DD)
-PAYLOAD = bytes(46)
+PLAIN_TYPE = 0x88B5
+ETHERTYPES = (0x0800, 0x0800, 0x0806, 0x86DD, LACP_ETHERTYPE, 0x8922)
 SOME_VIDS = (10, 20, 30, 1, 100, 101, 102, 0, 4094, 4095, 999)
 
 Sender = tuple[HostSwitch, ClientPort] | Machine
 
 
-def draw_shots(dice: Dice, topology: Topology, state: State, count: int) -> Iterator[tuple[str, Frame]]:
-    """`count` times a sender's name and a frame."""
+def draw_shots(dice: Dice, topology: Topology, state: State, count: int, wires: bool) -> Iterator[tuple[str, Frame]]:
+    """`count` times a sender's name and a frame. `wires`: one that has room for a canary."""
     senders: list[Sender] = [(part, port) for part in topology.host_switches.values() for port in part.ports]
     senders += topology.machines.values()
     macs = [_own(sender, state) for sender in senders] + [_configured(sender) for sender in senders]
     for _ in range(count):
         sender = dice.pick(senders)
         dst = _destination(dice, sender, state, macs)
-        kind = ETHERTYPES[0] if dice.chance(80) else dice.pick(ETHERTYPES)
-        yield _name(sender), Frame(_source(dice, sender, state, macs), dst, _tags(dice, sender), kind, PAYLOAD)
+        src, tags = _source(dice, sender, state, macs), _tags(dice, sender)
+        if wires:
+            kind, payload = (IPV4, udp_with_room(dice)) if dice.chance(50) else (PLAIN_TYPE, ROOM)
+        else:
+            kind = PLAIN_TYPE if dice.chance(55) else dice.pick(ETHERTYPES)
+            payload = draw_payload(dice, kind, src, dst)
+        yield _name(sender), Frame(src, dst, tags, kind, payload)
 
 
 def _name(sender: Sender) -> str:

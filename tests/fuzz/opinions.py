@@ -18,6 +18,17 @@ from .strategies import Case
 
 ENTRIES = frozenset({Point.PORT_INPUT, Point.UPLINK_RCV, Point.PSWITCH_RCV})
 MIRROR_PORT = ".mirror"
+SEEN = (
+    "discarding",
+    "blocked",
+    "beacons_lost",
+    "beacons_unsure",
+    "unstable",
+    "settling",
+    "lag_members",
+    "channel_members",
+)
+"""Sets of ports in a State that say what has been seen."""
 
 Leaving = tuple[str, tuple[tuple[int, int], ...]]
 """The port's label, and (VLAN ID, priority) of each tag."""
@@ -80,7 +91,7 @@ class Disagreement(Exception):
 
 def _short(frame: Frame) -> str:
     tags = "/".join(str(tag) for tag in frame.vlans) or "untagged"
-    return f"{frame.src} -> {frame.dst} {tags} {frame.ethertype:#06x}"
+    return f"{frame.src} -> {frame.dst} {tags} {frame.ethertype:#06x} {frame.payload.hex()}"
 
 
 def state_text(case: Case) -> str:
@@ -91,7 +102,11 @@ def state_text(case: Case) -> str:
         "promiscuous": sorted(state.promiscuous),
         "groups": {port: sorted(groups) for port, groups in state.groups.items()},
         "all_groups": sorted(state.all_groups),
-        "discarding": sorted(state.discarding),
+        **{name: sorted(getattr(state, name)) for name in SEEN},
+        "placed": dict(state.placed),
+        "uplink_of": dict(state.uplink_of),
+        "spread": dict(state.spread),
+        "copied": dict(state.copied),
     }
     return "\n".join(f"{key}: {value}" for key, value in said.items() if value)
 

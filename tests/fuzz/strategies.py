@@ -17,6 +17,7 @@ from lab.topology import read_topology
 
 from .frames import draw_shots
 from .guests import draw_state
+from .teaming import draw_channels, draw_lag, draw_team, with_seen
 
 T = TypeVar("T")
 Section = dict[str, Any]
@@ -71,7 +72,8 @@ def cases(draw: Any, shots: int, wires: bool = False) -> Case:
     text = yaml.dump(_document(dice, wires), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=120)
     topology = read_topology(text, "drawn.yaml")
     state = draw_state(dice, topology)
-    return Case(text, topology, state, tuple(draw_shots(dice, topology, state, shots)))
+    state = state if wires else with_seen(dice, topology, state)
+    return Case(text, topology, state, tuple(draw_shots(dice, topology, state, shots, wires)))
 
 
 class _Plain(yaml.SafeDumper):
@@ -88,6 +90,7 @@ class _Drawing:
     dice: Dice
     release: str
     doc: Section
+    lags: bool = True
 
     def since(self, release: str) -> bool:
         return RELEASES.index(self.release) >= RELEASES.index(release)
@@ -96,11 +99,12 @@ class _Drawing:
 def _document(dice: Dice, wires: bool) -> Section:
     release = dice.pick(("7.0", "6.7", "5.0", "6.7", "8.0", "6.5", "5.1", "4.1"))
     doc: Section = {"name": "drawn", "release": release}
-    drawing = _Drawing(dice, release, doc)
+    drawing = _Drawing(dice, release, doc, lags=not wires)
     if dice.chance(50):
         doc["knobs"] = _knobs(dice)
     _physical(drawing, wires)
     _hosts(drawing)
+    draw_channels(dice, doc, wires)
     _distributed(drawing)
     _vmkernels(drawing)
     _vms(drawing)
@@ -114,6 +118,7 @@ def _knobs(dice: Dice) -> Section:
     for key, values in (
         ("block_guest_bpdu", (0, 1)), ("reverse_path", (1, 1, 0)), ("est_guest_tag", ("drop", "pass")),
         ("prio_tag", ("untag", "drop")), ("reverse_path_promisc", (0, 1)), ("forged_compare", ("effective", "vmx")),
+        ("iphash", ("full", "lastoctet")), ("beacon_ethertype", (0x8922, 0x0600)),
     ):  # fmt: skip
         if dice.chance(60):
             drawn[key] = dice.pick(values)
@@ -175,9 +180,9 @@ def _hosts(drawing: _Drawing) -> None:
 
 def _standard(drawing: _Drawing, uplinks: list[str]) -> Section:
     dice = drawing.dice
-    drawn: Section = {"uplinks": uplinks, **_policies(dice, uplinks)}
+    drawn: Section = {"uplinks": uplinks, **_policies(dice, uplinks, False)}
     drawn["port_groups"] = {
-        f"s{n}": {"vlan": dice.pick((10, 10, 0, 4095, 20)), **_policies(dice, uplinks)}
+        f"s{n}": {"vlan": dice.pick((10, 10, 0, 4095, 20)), **_policies(dice, uplinks, False)}
         for n in range(1, dice.number(1, 3) + 1)
     }
     if dice.chance(15):
@@ -185,30 +190,18 @@ def _standard(drawing: _Drawing, uplinks: list[str]) -> Section:
     return drawn
 
 
-def _policies(dice: Dice, uplinks: Sequence[str]) -> Section:
+def _policies(dice: Dice, uplinks: Sequence[str], distributed: bool) -> Section:
     drawn: Section = {}
     if dice.chance(35):
         drawn["security"] = _security(dice)
-    if uplinks and dice.chance(35):
-        drawn["teaming"] = _teaming(dice, uplinks)
+    if uplinks and dice.chance(45):
+        drawn["teaming"] = draw_team(dice, uplinks, distributed)
     return drawn
 
 
 def _security(dice: Dice) -> Section:
     keys = (("promiscuous", 75), ("mac_changes", 55), ("forged_transmits", 65))
     return {key: dice.verdict(accept) for key, accept in keys if dice.chance(75)}
-
-
-def _teaming(dice: Dice, uplinks: Sequence[str]) -> Section:
-    """Each uplink active, standby or unused, in any order; seldom none."""
-    role = {uplink: dice.pick(("active", "active", "standby", "unused")) for uplink in uplinks}
-    if not {"active", "standby"} & {*role.values()} and dice.chance(85):
-        role[uplinks[0]] = "active"
-    order = [*uplinks[::-1]] if dice.chance(50) else [*uplinks]
-    drawn: Section = {kind: [u for u in order if role[u] == kind] for kind in ("active", "standby")}
-    if dice.chance(25):
-        drawn["failback"] = dice.chance(50)
-    return drawn
 
 
 # -- distributed switches
@@ -240,8 +233,11 @@ def _unused(host: Section) -> list[str]:
 
 def _dvs(drawing: _Drawing, prefix: str, uplinks: dict[str, list[str]]) -> Section:
     dice = drawing.dice
+    lag = draw_lag(dice, uplinks) if drawing.lags and drawing.since("5.1") and dice.chance(65) else None
     names = [f"uplink{n + 1}" for n in range(max(map(len, uplinks.values()), default=0))]
-    drawn: Section = {"uplinks": uplinks, **_policies(dice, names)}
+    drawn: Section = {"uplinks": uplinks, **_policies(dice, names, True)}
+    if lag is not None:
+        drawn["lags"] = {"lag1": lag}
     if dice.chance(45):
         drawn["pvlans"] = {PRIMARY: _pvlan_map(dice)}
     drawn["port_groups"] = {f"{prefix}g{n}": _dv_group(drawing, drawn, names) for n in range(1, dice.number(1, 4) + 1)}
@@ -262,7 +258,9 @@ def _pvlan_map(dice: Dice) -> Section:
 
 def _dv_group(drawing: _Drawing, dvs: Section, uplinks: list[str]) -> Section:
     dice = drawing.dice
-    drawn: Section = _policies(dice, uplinks)
+    drawn: Section = _policies(dice, uplinks, True)
+    if "lags" in dvs and dice.chance(70):
+        drawn["teaming"] = {"active": ["lag1"], "standby": []}
     secondaries = list(dvs.get("pvlans", {}).get(PRIMARY, ()))
     if "pvlans" in dvs and dice.chance(60):
         drawn["pvlan"] = dice.pick([PRIMARY, *secondaries])

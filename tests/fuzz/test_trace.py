@@ -20,7 +20,7 @@ from .opinions import Disagreement, smaller, walk
 from .strategies import Case, cases
 
 NUMBERS = range(1, 9)
-TOPOLOGIES = 30
+TOPOLOGIES = 40
 FRAMES = 50
 LEAST_CASES = 10_000
 

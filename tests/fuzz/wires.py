@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import RunningLab
@@ -26,7 +26,6 @@ from traffic.canary import canary_payload, find_canaries, new_token
 
 from .strategies import Case
 
-ETHERTYPE = 0x88B5
 MOST_HOPS = 400
 """A frame with more of them is a storm, which would drown the others."""
 LEARN_SECONDS = 3.0
@@ -111,7 +110,7 @@ class Wires:
         places = self.lab.client.places
         for sender, drawn, prediction in shots:
             payload = canary_payload(self.token, len(self.shots))
-            shot = Shot(places[sender], Frame(drawn.src, drawn.dst, drawn.vlans, ETHERTYPE, payload))
+            shot = Shot(places[sender], replace(drawn, payload=drawn.payload[: -len(payload)] + payload))
             shot.foretold = Counter(k for hop in prediction.wire if (k := self._key(hop))[0] in running.captured)
             shot.possible = Counter(self._key(hop) for hop in prediction.possible)
             for (end, _), times in shot.foretold.items():
