@@ -23,14 +23,20 @@ class Moment:
 
 
 class EventLog:
-    """Events by number, from 0. Not for several threads at once."""
+    """Events by number, from 0, with the lab's own time: `nominal` seconds since it began. Not for several threads at
+    once."""
 
-    def __init__(self) -> None:
+    def __init__(self, speedup: float = 1.0) -> None:
         self._events: deque[dict[str, object]] = deque(maxlen=KEPT)
         self._next = 0
+        self._speedup = speedup
+        self._began = time.monotonic()
 
     def add(self, kind: str, **facts: object) -> None:
-        self._events.append({"number": self._next, "time_ns": time.time_ns(), "event": kind, **facts})
+        nominal = round((time.monotonic() - self._began) * self._speedup, 3)
+        self._events.append(
+            {"number": self._next, "time_ns": time.time_ns(), "nominal": nominal, "event": kind, **facts}
+        )
         self._next += 1
 
     def since(self, number: int) -> list[dict[str, object]]:
@@ -42,8 +48,11 @@ class EventLog:
 def events_between(before: Moment, after: Moment) -> Iterator[tuple[str, dict[str, object]]]:
     """(kind, facts) of everything that is different in a way that a host tells of."""
     yield from _links(before.state, after.state)
-    for box, port in sorted(before.state.discarding ^ after.state.discarding):
-        yield "discarding", {"port": f"{box}:{port}", "on": (box, port) in after.state.discarding}
+    for kind in ("discarding", "blocked", "unstable"):
+        was, now = getattr(before.state, kind), getattr(after.state, kind)
+        for box, port in sorted(was ^ now):
+            yield kind, {"port": f"{box}:{port}", "on": (box, port) in now}
+    yield from _probing(before.state, after.state)
     yield from _macs(before, after)
     yield from _promiscuous(before, after)
 
@@ -56,7 +65,21 @@ def _links(before: State, after: State) -> Iterator[tuple[str, dict[str, object]
     for (box, port), uplink in after.uplink_of.items():
         was = before.uplink_of.get((box, port))
         if uplink != was:
-            yield "failover", {"port": f"{box}:{port}", "uplink": uplink, "was": was}
+            placed = after.placed.get((box, port))
+            kind = "lbt" if placed == uplink != before.placed.get((box, port)) else "failover"
+            yield kind, {"port": f"{box}:{port}", "uplink": uplink, "was": was}
+
+
+def _probing(before: State, after: State) -> Iterator[tuple[str, dict[str, object]]]:
+    """What beacons (BCN-6, BCN-7) and LACP have found."""
+    for host, uplink in sorted(before.beacons_lost ^ after.beacons_lost):
+        yield "beacon", {"port": f"{host}:{uplink}", "heard": (host, uplink) not in after.beacons_lost}
+    for host, switch in sorted(before.beacons_unsure ^ after.beacons_unsure):
+        yield "shotgun", {"switch": f"{host}:{switch}", "on": (host, switch) in after.beacons_unsure}
+    for kind in ("lag_members", "channel_members"):
+        was, now = getattr(before, kind), getattr(after, kind)
+        for box, port in sorted(was ^ now):
+            yield "lacp", {"port": f"{box}:{port}", "up": (box, port) in now}
 
 
 def _clients(topology: Topology, keys: frozenset[PortKey]) -> Mapping[PortKey, ClientPort]:

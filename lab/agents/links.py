@@ -1,27 +1,41 @@
 """What a host does when a pNIC's link goes or comes back: ports move, rows follow (TEAM-F-1, TEAM-F-2, TEAM-F-6), and
-the guests that moved are asked for their multicast groups again (FWD-20)."""
+the guests that moved are asked for their multicast groups again (FWD-20). pSwitches take links down that lead nowhere
+(TEAM-F-5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from lab.agents.events import Moment
 from lab.agents.igmp import QUERIES, general_query
 from lab.agents.present import Present
+from lab.agents.timers import Timers
 from lab.errors import SystemRefused
-from lab.model import ClientPort, PortKey
+from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
 from lab.realise import netlink
 from lab.realise.linkwatch import LinkWatch
 from lab.realise.packet_out import packet_out
-from lab.teaming import with_links_down
+from lab.state import State
+from lab.teaming import settled
+
+UP_DELAY = 0.1
+"""Seconds: `Net.TeamPolicyUpDelay` (TEAM-F-2)."""
+FLAPS, FLAP_SECONDS = 60, 60.0
+"""`Net.LinkFlappingThreshold`: more losses in a minute make a link unstable (TEAM-F-4)."""
 
 
 class LinkAgent:
     """Looks after the carriers of all boxes. `look` is for whoever watches; it holds the lock of `present`."""
 
-    def __init__(self, present: Present, watch: LinkWatch) -> None:
+    def __init__(self, present: Present, watch: LinkWatch, timers: Timers) -> None:
         self.present = present
+        self._timers = timers
+        self._lost: dict[PortKey, deque[float]] = {}
+        self._cut_off: set[PortKey] = set()
         self.network = present.network
         self.err_disabled: dict[PortKey, str] = {}
         self._watch = watch
@@ -41,8 +55,80 @@ class LinkAgent:
                 ports = ((i.label, links.get(i.name)) for i in self.network.plan.node_named[box].interfaces)
                 self._down[box] = frozenset((box, label) for label, link in ports if not (link and link.carrier))
             down = frozenset[PortKey]().union(*self._down.values())
-            if down != self.present.state.links_down:
-                self.present.observe(lambda now: with_links_down(now.topology, now.state, down))
+            before = self.present.state.links_down
+            if down != before:
+                self._changed(before, down)
+                self._track(down)
+
+    def _changed(self, before: frozenset[PortKey], down: frozenset[PortKey]) -> None:
+        uplinks = uplinks_of(self.present.topology)
+        lost, back = (down - before) & uplinks, (before - down) & uplinks
+        flapping = {key for key in lost if self._flaps(key)}
+
+        def after(now: Moment) -> State:
+            state = now.state
+            settling = (state.settling - down) | back
+            unstable = state.unstable | flapping
+            return settled(now.topology, replace(state, links_down=down, settling=settling, unstable=unstable))
+
+        self.present.observe(after)
+        if back:
+            self._timers.after(UP_DELAY, lambda: self._settled(back))
+        for key in flapping:
+            self._timers.after(FLAP_SECONDS, lambda key=key: self._calm(key))  # type: ignore[misc]
+
+    def _settled(self, uplinks: Collection[PortKey]) -> None:
+        """They may be chosen now."""
+
+        def after(now: Moment) -> State:
+            return settled(now.topology, replace(now.state, settling=now.state.settling - frozenset(uplinks)))
+
+        self.present.observe(after)
+
+    # -- flapping
+
+    def _flaps(self, uplink: PortKey) -> bool:
+        """Notes a loss; True when that makes the link unstable and it was not."""
+        times = self._lost.setdefault(uplink, deque())
+        times.append(time.monotonic())
+        return self._losses(uplink) > FLAPS and uplink not in self.present.state.unstable
+
+    def _losses(self, uplink: PortKey) -> int:
+        """In the last minute."""
+        times = self._lost[uplink]
+        begin = time.monotonic() - FLAP_SECONDS / self._timers.speedup
+        while times and times[0] < begin:
+            times.popleft()
+        return len(times)
+
+    def _calm(self, uplink: PortKey) -> None:
+        """A minute after: believed again, if it has lost its link less often since."""
+        with self.present.lock:
+            if self._losses(uplink) > FLAPS:
+                self._timers.after(FLAP_SECONDS, lambda: self._calm(uplink))
+                return
+            self.present.observe(
+                lambda now: settled(now.topology, replace(now.state, unstable=now.state.unstable - {uplink}))
+            )
+
+    # -- link-state tracking
+
+    def _track(self, down: Collection[PortKey]) -> None:
+        """Ports to hosts go down with the last link to another pSwitch, and come up with the first."""
+        acted: set[str] = set()
+        for switch, (to_switches, to_hosts) in tracked(self.present.topology).items():
+            alone = bool(to_switches) and all(port in down for port in to_switches)
+            for port in to_hosts:
+                if alone and port not in self._cut_off and port not in self.err_disabled:
+                    self._cut_off.add(port)
+                elif not alone and port in self._cut_off:
+                    self._cut_off.remove(port)
+                else:
+                    continue
+                self._switch(port, not alone)
+                acted.update((switch, self._far[port][0]))
+        if acted:
+            self.look(acted)
 
     def far_end(self, port: PortKey) -> PortKey | None:
         """The other end of the cable in this port, or None."""
@@ -59,8 +145,32 @@ class LinkAgent:
                 self._switch(end, True)
             self._switch(far, up)
             self.look([near[0], far[0]])
-        if not self.present.wait_for(lambda state: (near not in state.links_down) == up, seconds):
+        if not self.present.wait_for(lambda state: _is(state, near, far, up), seconds):
             raise SystemRefused(f"{near[0]}:{near[1]} did not go {'up' if up else 'down'} within {seconds:g} s")
+
+    def fail(self, box: str, failed: bool, seconds: float = 10.0) -> None:
+        """A host or pSwitch loses carrier at every port, or has it back; returns when the State says so."""
+        ends = [(box, interface.label) for interface in self.network.plan.node_named[box].interfaces]
+        with self.present.lock:
+            for end in ends:
+                self._switch(end, not failed)
+            self.present.event("failed" if failed else "repaired", box=box)
+            self.look({box, *(self._far[end][0] for end in ends if end in self._far)})
+
+        def done(state: State) -> bool:
+            return all(_is(state, end, end, not failed) for end in ends if self._carries(end) or failed)
+
+        if not self.present.wait_for(done, seconds):
+            raise SystemRefused(f"{box} did not {'fail' if failed else 'come back'} within {seconds:g} s")
+
+    def _carries(self, end: PortKey) -> bool:
+        """True where there is somebody at the other end who is switched on."""
+        far = self._far.get(end)
+        if far is None:
+            return False
+        links = self._watch.links(far[0])
+        link = links.get(self.network.interface_name(*far))
+        return link is not None and link.up
 
     def err_disable(self, box: str, port: str, why: str) -> None:
         """Switch a port of a box off until somebody plugs its cable in again (`set_link`)."""
@@ -77,7 +187,7 @@ class LinkAgent:
 
     def _query_moved(self, before: Moment, after: Moment) -> None:
         """To VMs whose port a change of links has moved to another uplink."""
-        if before.state.links_down == after.state.links_down or before.state.uplink_of == after.state.uplink_of:
+        if before.state.placed != after.state.placed or before.state.uplink_of == after.state.uplink_of:
             return
         for part in after.topology.host_switches.values():
             moved = [p.name for p in part.ports if _hears(p) and _has_moved(before, after, (part.host, p.name))]
@@ -88,6 +198,27 @@ class LinkAgent:
         bridge = self.network.bridge_with(host, moved[0])
         numbers = [bridge.port(name).number for name in moved]
         packet_out(self.network.ovs(host), bridge.name, general_query(box_mac(host, switch)), numbers * QUERIES)
+
+
+def _is(state: State, near: PortKey, far: PortKey, up: bool) -> bool:
+    """The link of a port is so, and has settled."""
+    return (near not in state.links_down) == up and not {near, far} & state.settling
+
+
+def uplinks_of(topology: Topology) -> frozenset[PortKey]:
+    """Every pNIC that a switch uses."""
+    return frozenset((part.host, uplink) for part in topology.host_switches.values() for uplink in part.uplinks)
+
+
+def tracked(topology: Topology) -> dict[str, tuple[list[PortKey], list[PortKey]]]:
+    """pSwitch with link-state tracking -> its ports to other pSwitches, and those to hosts."""
+    found: dict[str, tuple[list[PortKey], list[PortKey]]] = {}
+    for name, switch in topology.physical_switches.items():
+        if switch.link_state_tracking:
+            cables = [(name, cable.port_at(name)) for cable in topology.cables if name in cable.ends]
+            pnics = [pnic for host in topology.hosts.values() for pnic in host.pnics.values() if pnic.switch == name]
+            found[name] = cables, [(name, pnic.far_port) for pnic in pnics]
+    return found
 
 
 def _hears(port: ClientPort) -> bool:

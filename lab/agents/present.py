@@ -30,7 +30,7 @@ class Present:
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
         self._now = Moment(topology, state)
-        self._events = EventLog()
+        self._events = EventLog(topology.speedup)
         self._followers: list[Follower] = []
 
     @property

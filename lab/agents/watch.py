@@ -8,6 +8,7 @@ import time
 from lab.agents.guests import GuestAgent
 from lab.agents.links import LinkAgent
 from lab.agents.present import Present
+from lab.agents.timers import Timers
 from lab.realise.linkwatch import LinkWatch
 
 FILTER_SECONDS = 0.5
@@ -17,11 +18,11 @@ WHOLE_SECONDS = 10.0
 
 
 class Watch:
-    def __init__(self, present: Present) -> None:
+    def __init__(self, present: Present, timers: Timers) -> None:
         """Returns when everything has been looked at once."""
         self._present = present
         self._watch = LinkWatch(present.network.namespaces)
-        self.links = LinkAgent(present, self._watch)
+        self.links = LinkAgent(present, self._watch, timers)
         self.guests = GuestAgent(present, self._watch)
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from lab.cli.output import lab_option, say_json, table
 from lab.errors import UsageError
 
 FOLLOW_SECONDS = 3600.0
+_APART = ("number", "time_ns", "nominal", "event", "port", "message")
 
 
 @click.command("set")
@@ -79,18 +80,21 @@ def _print(events: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _line(event: dict[str, Any]) -> str:
-    """`02:41:07.123 failover esx1:web1.eth0 uplink=vmnic2 was=vmnic1`; a message as the host words it."""
+    """`02:41:07.123 +31.250s failover esx1:web1.eth0 uplink=vmnic2 was=vmnic1`: the clock, the lab's own time since it
+    began; a message as the host words it."""
     seconds, rest = divmod(event["time_ns"], 10**9)
     clock = datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%H:%M:%S")
-    shown = {k: v for k, v in event.items() if k not in ("number", "time_ns", "event", "port", "message")}
+    shown = {k: v for k, v in event.items() if k not in _APART}
     words = [event["event"], event.get("port", "")]
     words += [event["message"]] if "message" in event else [f"{key}={_shown(value)}" for key, value in shown.items()]
-    return f"{clock}.{rest // 10**6:03d} " + " ".join(filter(None, words))
+    return f"{clock}.{rest // 10**6:03d} +{event['nominal']:.3f}s " + " ".join(filter(None, words))
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ",".join(f"{key}={_shown(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ",".join(map(_shown, value))
     if value is None:
         return "none"
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)

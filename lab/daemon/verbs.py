@@ -6,12 +6,14 @@ import socket
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lab.agents.events import Moment
 from lab.agents.policy import PolicyEditor
 from lab.agents.present import Present
+from lab.agents.supervised import kill
 from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
 from lab.daemon.tables import with_real_tables
@@ -19,6 +21,7 @@ from lab.errors import SystemRefused, UsageError
 from lab.model import PortKey
 from lab.plan.types import Bridge, reason_of_cookie
 from lab.realise.run import inside
+from lab.state import State
 from lab.state_json import to_json
 from traffic.inject import Injector, open_injector
 
@@ -46,6 +49,12 @@ class Verbs:
             "links_down": _names(state.links_down),
             "err_disabled": {f"{box}:{port}": why for (box, port), why in self._watch.links.err_disabled.items()},
             "discarding": _names(state.discarding),
+            "blocked": _names(state.blocked),
+            "beacons_lost": _names(state.beacons_lost),
+            "shotgun": _names(state.beacons_unsure),
+            "unstable": _names(state.unstable),
+            "lacp_silent": _names(self._agents.lacp.silent()),
+            "sends_on": [[box, port, list(state.sends_on((box, port)))] for box, port in state.uplink_of],
             "uplink_of": [[box, port, uplink] for (box, port), uplink in state.uplink_of.items()],
             "macs": {f"{box}:{port}": mac for (box, port), mac in state.macs.items()},
             "promiscuous": _names(state.promiscuous),
@@ -75,8 +84,39 @@ class Verbs:
         far = self._watch.links.far_end((box, port))
         if far is None:
             raise UsageError(f"no cable in {box}:{port}")
+        if up and (box, port) in self._present.state.blocked:
+            self.do_block(box, port, False)
         self._watch.links.set_link(far, (box, port), up)
         return self.do_status()
+
+    def do_block(self, box: str, port: str, on: bool) -> dict[str, Any]:
+        """A pSwitch port forwards nothing while its carrier stays (TEAM-F-1)."""
+        key = (box, port)
+        if box not in self._present.topology.physical_switches or self._watch.links.far_end(key) is None:
+            raise UsageError(f"{box}:{port} is no port of a pSwitch: only those can be blocked")
+
+        def after(now: Moment) -> State:
+            blocked = now.state.blocked | {key} if on else now.state.blocked - {key}
+            return replace(now.state, blocked=blocked)
+
+        self._present.observe(after)
+        self._network.settle_changes()
+        return self.do_status()
+
+    def do_fail(self, box: str, failed: bool) -> dict[str, Any]:
+        """A host or pSwitch loses carrier everywhere, or comes back."""
+        self._watch.links.fail(box, failed)
+        return self.do_status()
+
+    def do_lbt(self, threshold: float | None = None, period: float | None = None) -> dict[str, Any]:
+        """Load-Based Teaming's last windows; `threshold` (part of 1) and `period` (nominal seconds) change it."""
+        if threshold is not None or period is not None:
+            self._agents.lbt.adjust(threshold, period)
+        return self._agents.lbt.report()
+
+    def do_kill_agent(self, name: str) -> bool:
+        """End an agent's thread, which is started again. For tests."""
+        return kill(name)
 
     def do_events(self, after: int = 0, seconds: float = 0) -> list[dict[str, object]]:
         """What hosts tell of, from event number `after` on; waits so long for the first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lab.model import HostSwitch, PhysicalSwitch, Topology
-from lab.plan import mirroring, pswitch, vswitch, wiring
+from lab.plan import bonds, mirroring, pswitch, vswitch, wiring
 from lab.plan.names import datapath_id, linux_name
 from lab.plan.netflow import netflow_of
 from lab.plan.types import Bridge, Plan, Port
@@ -41,11 +41,12 @@ def _pswitch(topology: Topology, state: State, switch: PhysicalSwitch) -> Bridge
         label=switch.name,
         dpid=datapath_id(switch.name),
         ports=tuple(
-            Port(n, linux_name(label), label, pswitch.columns_of(switch, n, label in edges))
-            for n, label in enumerate(configured, start=1)
+            Port(n, linux_name(label), label, () if port.lacp else pswitch.columns_of(switch, n, label in edges))
+            for n, (label, port) in numbered.items()
         ),
         rows=pswitch.rows_of(switch, numbered, edges, state),
         columns=pswitch.columns_of_bridge(switch),
+        bonds=tuple(bonds.of_pswitch(switch.name, configured)),
     )
 
 
@@ -63,6 +64,7 @@ def _vswitch(topology: Topology, state: State, part: HostSwitch) -> Bridge:
         dpid=datapath_id(part.host, part.name),
         ports=(*uplinks, *clients, *mirror),
         rows=vswitch.rows_of(part, state, topology.knobs, netflow_of(topology, part)),
+        bonds=tuple(bonds.of_host(part)),
     )
 
 

@@ -45,6 +45,9 @@ def _bridge(bridge: Bridge, kind: NodeKind) -> Iterator[str]:
     for port in bridge.ports:
         columns = "".join(f" {key}={value}" for key, value in port.columns)
         yield f"  port {port.number} {port.label}{columns}"
+    for bond in bridge.bonds:
+        columns = "".join(f" {key}={value}" for key, value in bond.columns)
+        yield f"  bond {bond.label} of {', '.join(bond.members)}{columns}"
     table = None
     for row in bridge.rows:
         if row.table != table:

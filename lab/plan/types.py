@@ -135,6 +135,17 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Bond:
+    """Ports that Open vSwitch negotiates LACP for; rows choose among them. `members` are interface names, `columns`
+    OVSDB Port columns."""
+
+    name: str
+    label: str
+    members: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Bridge:
     """A switch in the box `node`. `name` is Linux's, `label` the model's; `columns` are OVSDB Bridge columns."""
 
@@ -145,6 +156,12 @@ class Bridge:
     ports: tuple[Port, ...]
     rows: tuple[Row, ...]
     columns: tuple[tuple[str, str], ...] = ()
+    bonds: tuple[Bond, ...] = ()
+
+    @property
+    def bonded(self) -> frozenset[str]:
+        """Interfaces that are a bond's members."""
+        return frozenset(name for bond in self.bonds for name in bond.members)
 
     def port(self, label: str) -> Port:
         """By the model's name. Raises KeyError."""

@@ -28,10 +28,14 @@ def shape(plan: Plan) -> object:
         [(n.id, n.name, n.kind, n.forwards, [_adapter(i) for i in n.interfaces]) for n in plan.nodes],
         plan.cables,
         [
-            (b.node, b.name, b.label, b.dpid, [(p.number, p.interface, p.label) for p in b.ports])
+            (b.node, b.name, b.label, b.dpid, [(p.number, p.interface, p.label) for p in b.ports], _bonds(b))
             for b in plan.bridges
         ],
     )  # fmt: skip
+
+
+def _bonds(bridge: Bridge) -> object:
+    return [(bond.name, bond.members) for bond in bridge.bonds]
 
 
 def _adapter(interface: Interface) -> object:
@@ -53,7 +57,10 @@ def set_columns(ovs: OpenVSwitch, old: Bridge, new: Bridge) -> None:
     """Change what differs in OVSDB columns of the bridge and its ports, in one transaction."""
     words = list(_words("Bridge", new.name, dict(old.columns), dict(new.columns)))
     for before, after in zip(old.ports, new.ports, strict=True):
-        words += _words("Port", after.interface, dict(before.columns), dict(after.columns))
+        if after.interface not in new.bonded:
+            words += _words("Port", after.interface, dict(before.columns), dict(after.columns))
+    for was, bond in zip(old.bonds, new.bonds, strict=True):
+        words += _words("Port", bond.name, dict(was.columns), dict(bond.columns))
     if words:
         ovs._vsctl(words)
 

@@ -28,6 +28,8 @@ _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _NETNSA_NSID, _NETNSA_FD = 1, 3
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_EXT_MASK, _IFLA_PROMISCUITY = 1, 3, 29, 30
 _IFLA_TARGET_NETNSID, _IFLA_ALLMULTI = 46, 61
+_IFLA_STATS64 = 23
+_STATS64 = struct.Struct("=8Q")
 _SKIP_STATISTICS = 8
 _IFF_UP, _IFF_ALLMULTI, _IFF_LOWER_UP = 1, 0x200, 0x10000
 _HEADER = struct.Struct("=IHHII")
@@ -52,45 +54,26 @@ class Link:
     all_multicast: bool
 
 
-class LinkWatch:
-    """Tells in which of several namespaces a link changed, and how their links are. Not for several threads at once,
-    `wait` excepted."""
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Of an interface since it was made."""
+
+    rx_packets: int
+    tx_packets: int
+    rx_bytes: int
+    tx_bytes: int
+    rx_dropped: int
+    tx_dropped: int
+
+
+class LinkQuery:
+    """Asks how the links of several namespaces are. Not for several threads at once."""
 
     def __init__(self, namespaces: Mapping[str, int]) -> None:
         """`namespaces` are file descriptors by node. Raises SystemRefused."""
         self._asking = _netlink_socket(0)
         self._asked = 0
         self._ids = {node: self._number(fd) for node, fd in namespaces.items()}
-        self._nodes = {number: node for node, number in self._ids.items()}
-        self._events = _netlink_socket(_RTMGRP_LINK)
-        self._events.setblocking(False)
-        self._events.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
-        with suppress(OSError):  # without the right to it the usual room has to do
-            self._events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, EVENTS_ROOM)
-        self._poll = select.poll()
-        self._poll.register(self._events, select.POLLIN)
-
-    def wait(self, seconds: float) -> None:
-        """Until there is an event, or for so long; takes none."""
-        self._poll.poll(seconds * 1000)
-
-    def changed(self) -> set[str]:
-        """Nodes with link events since this was last asked; all of them when events were lost."""
-        found: set[str] = set()
-        while True:
-            try:
-                _, ancillary, _, _ = self._events.recvmsg(_ROOM, socket.CMSG_SPACE(_SIGNED.size))
-            except BlockingIOError:
-                return found
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                found.update(self._ids)
-                continue
-            for level, kind, data in ancillary:
-                node = self._nodes.get(_SIGNED.unpack_from(data)[0]) if kind == _LISTEN_ALL_NSID else None
-                if level == _SOL_NETLINK and node is not None:
-                    found.add(node)
 
     def links(self, node: str) -> dict[str, Link]:
         """Every link of a node, by Linux's name."""
@@ -106,6 +89,17 @@ class LinkWatch:
             if error.errno == errno.ENODEV:
                 return None
             raise
+
+    def counters(self, node: str) -> dict[str, Counters]:
+        """Of every link of a node, by Linux's name."""
+        body = _LINK.pack(0, 0, 0, 0, 0) + _attribute(_IFLA_TARGET_NETNSID, _SIGNED.pack(self._ids[node]))
+        found = {}
+        for content in self._ask(_RTM_GETLINK, _DUMP, body):
+            said = _attributes(content[_LINK.size :])
+            rx, tx, rx_bytes, tx_bytes, _, _, rx_dropped, tx_dropped = _STATS64.unpack_from(said[_IFLA_STATS64])
+            name = said[_IFLA_IFNAME].rstrip(b"\0").decode(errors="replace")
+            found[name] = Counters(rx, tx, rx_bytes, tx_bytes, rx_dropped, tx_dropped)
+        return found
 
     def _target(self, node: str) -> bytes:
         target = _attribute(_IFLA_TARGET_NETNSID, _SIGNED.pack(self._ids[node]))
@@ -138,6 +132,43 @@ class LinkWatch:
                     raise OSError(code, os.strerror(code))
                 if said not in (_NLMSG_DONE, _NLMSG_ERROR):
                     yield content
+
+
+class LinkWatch(LinkQuery):
+    """Tells in which of several namespaces a link changed, too. `wait` is for any thread."""
+
+    def __init__(self, namespaces: Mapping[str, int]) -> None:
+        super().__init__(namespaces)
+        self._nodes = {number: node for node, number in self._ids.items()}
+        self._events = _netlink_socket(_RTMGRP_LINK)
+        self._events.setblocking(False)
+        self._events.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
+        with suppress(OSError):  # without the right to it the usual room has to do
+            self._events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, EVENTS_ROOM)
+        self._poll = select.poll()
+        self._poll.register(self._events, select.POLLIN)
+
+    def wait(self, seconds: float) -> None:
+        """Until there is an event, or for so long; takes none."""
+        self._poll.poll(seconds * 1000)
+
+    def changed(self) -> set[str]:
+        """Nodes with link events since this was last asked; all of them when events were lost."""
+        found: set[str] = set()
+        while True:
+            try:
+                _, ancillary, _, _ = self._events.recvmsg(_ROOM, socket.CMSG_SPACE(_SIGNED.size))
+            except BlockingIOError:
+                return found
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                found.update(self._ids)
+                continue
+            for level, kind, data in ancillary:
+                node = self._nodes.get(_SIGNED.unpack_from(data)[0]) if kind == _LISTEN_ALL_NSID else None
+                if level == _SOL_NETLINK and node is not None:
+                    found.add(node)
 
 
 def _netlink_socket(groups: int) -> socket.socket:

@@ -209,10 +209,27 @@ def _transaction(bridges: Sequence[Bridge], datapath_type: str) -> Iterator[str]
             yield from column_words("Bridge", bridge.name, column, value)
         # Open vSwitch's own port of a bridge is no port of a switch: in a VLAN that nothing carries it takes no part.
         yield from ("--", "set", "Port", bridge.name, f"tag={RESERVED_VLAN}")
+        for number in range(len(bridge.bonds)):
+            yield from _bonded(bridge, number)
         for port in bridge.ports:
+            if port.interface in bridge.bonded:
+                continue
             columns = [f"{key}={value}" for key, value in port.columns]
             yield from ("--", "add-port", bridge.name, port.interface, *columns)
             yield from ("--", "set", "Interface", port.interface, f"ofport_request={port.number}")
+
+
+def _bonded(bridge: Bridge, number: int) -> Iterator[str]:
+    """One port of several interfaces, each with an OpenFlow number of its own."""
+    bond, here = bridge.bonds[number], f"{bridge.dpid}_{number}"
+    numbers = {port.interface: port.number for port in bridge.ports}
+    handles = [f"@member{here}_{numbers[member]}" for member in bond.members]
+    for handle, member in zip(handles, bond.members, strict=True):
+        yield from ("--", f"--id={handle}", "create", "Interface", f"name={member}")
+        yield f"ofport_request={numbers[member]}"
+    yield from ("--", f"--id=@bond{here}", "create", "Port", f"name={bond.name}", f"interfaces=[{','.join(handles)}]")
+    yield from (f"{key}={value}" for key, value in bond.columns)
+    yield from ("--", "add", "Bridge", bridge.name, "ports", f"@bond{here}")
 
 
 def row_changes(old: Sequence[Row], new: Sequence[Row]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from lab.errors import SystemRefused
@@ -23,16 +23,20 @@ _PACKET_TYPE, _OUTGOING = 0xFFFFF004, 4
 
 
 class PacketSocket:
-    """`only`: destination MACs of the frames to hear (every frame when empty). Never blocks."""
+    """`only`: destination MACs of the frames to hear, or `kind`: their ethertype, behind one tag or none (every frame
+    without both). Never blocks."""
 
-    def __init__(self, namespace: int, interface: str, only: Sequence[str] = (), buffer: int | None = None) -> None:
+    def __init__(
+        self, namespace: int, interface: str, only: Sequence[str] = (), buffer: int | None = None,
+        kind: int | None = None,
+    ) -> None:  # fmt: skip
         self.interface = interface
         self._room = bytearray(_FRAME_MAX)
         try:
             with inside(namespace):
                 # Protocol 0 hears nothing until the filter is there.
                 self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-                self._prepare(_filter(only), buffer)
+                self._prepare(_filter(only) if kind is None else _kind_filter(kind), buffer)
                 self._socket.bind((interface, _ETH_P_ALL))
         except OSError as error:
             raise SystemRefused(f"listening on {interface}: {error.strerror}") from error
@@ -80,10 +84,44 @@ class PacketSocket:
         self._socket.close()
 
 
+class Sender:
+    """Frames out of interfaces of several namespaces, past the switch that is there; it hears nothing."""
+
+    def __init__(self, namespaces: Mapping[str, int]) -> None:
+        self._namespaces = namespaces
+        self._sockets: dict[tuple[str, str], socket.socket] = {}
+
+    def send(self, node: str, interface: str, frame: bytes) -> bool:
+        """False when it did not go out: no carrier, interface down, no room. Not for several threads at once."""
+        try:
+            if (node, interface) not in self._sockets:
+                with inside(self._namespaces[node]):
+                    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+                    made.bind((interface, 0))
+                self._sockets[node, interface] = made
+            self._sockets[node, interface].send(frame)
+        except OSError:
+            return False
+        return True
+
+
 def drop_all(receiver: socket.socket) -> None:
     """Let a socket take everything and keep nothing. One that is merely full does not count as there."""
     code = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 0))
     receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
+
+
+def _kind_filter(kind: int) -> bytes:
+    """A classic BPF program: incoming frames of this ethertype. The kernel has taken an outer tag off by then."""
+    code = [
+        (_LOAD_WORD, 0, 0, _PACKET_TYPE),
+        (_JUMP_EQUAL, 3, 0, _OUTGOING),
+        (_LOAD_HALF, 0, 0, 12),
+        (_JUMP_EQUAL, 0, 1, kind),
+        (_RETURN, 0, 0, _FRAME_MAX),
+        (_RETURN, 0, 0, 0),
+    ]
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
 
 
 def _filter(only: Sequence[str]) -> bytes:
