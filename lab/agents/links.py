@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from lab.agents.events import Moment
@@ -17,7 +17,7 @@ from lab.errors import SystemRefused
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
 from lab.realise import netlink
-from lab.realise.linkwatch import LinkWatch
+from lab.realise.linkwatch import Link, LinkWatch
 from lab.realise.packet_out import packet_out
 from lab.state import State
 from lab.teaming import settled
@@ -34,7 +34,8 @@ class LinkAgent:
     def __init__(self, present: Present, watch: LinkWatch, timers: Timers) -> None:
         self.present = present
         self._timers = timers
-        self._lost: dict[PortKey, deque[float]] = {}
+        self._counted: dict[PortKey, int] = {}
+        self._losses: dict[PortKey, deque[float]] = {}
         self._cut_off: set[PortKey] = set()
         self.network = present.network
         self.err_disabled: dict[PortKey, str] = {}
@@ -53,17 +54,20 @@ class LinkAgent:
             for box in (box for box in self._boxes if box in named):
                 links = self._watch.links(box)
                 ports = ((i.label, links.get(i.name)) for i in self.network.plan.node_named[box].interfaces)
-                self._down[box] = frozenset((box, label) for label, link in ports if not (link and link.carrier))
+                found = dict(ports)
+                self._down[box] = frozenset(
+                    (box, label) for label, link in found.items() if not (link and link.carrier)
+                )
+                self._count_losses(box, found)
             down = frozenset[PortKey]().union(*self._down.values())
             before = self.present.state.links_down
-            if down != before:
-                self._changed(before, down)
+            flapping = frozenset(key for key in self._losses if self._flaps(key))
+            if down != before or flapping:
+                self._changed(before, down, flapping)
                 self._track(down)
 
-    def _changed(self, before: frozenset[PortKey], down: frozenset[PortKey]) -> None:
-        uplinks = uplinks_of(self.present.topology)
-        lost, back = (down - before) & uplinks, (before - down) & uplinks
-        flapping = {key for key in lost if self._flaps(key)}
+    def _changed(self, before: frozenset[PortKey], down: frozenset[PortKey], flapping: frozenset[PortKey]) -> None:
+        back = (before - down) & uplinks_of(self.present.topology)
 
         def after(now: Moment) -> State:
             state = now.state
@@ -87,24 +91,33 @@ class LinkAgent:
 
     # -- flapping
 
-    def _flaps(self, uplink: PortKey) -> bool:
-        """Notes a loss; True when that makes the link unstable and it was not."""
-        times = self._lost.setdefault(uplink, deque())
-        times.append(time.monotonic())
-        return self._losses(uplink) > FLAPS and uplink not in self.present.state.unstable
+    def _count_losses(self, box: str, links: Mapping[str, Link | None]) -> None:
+        """As the kernel counts them: a link may go and come back between two looks."""
+        for label, link in links.items():
+            if box in self.present.topology.hosts and link is not None:
+                known = self._counted.setdefault((box, label), link.losses)
+                if link.losses > known:
+                    times = self._losses.setdefault((box, label), deque(maxlen=FLAPS + 1))
+                    times.extend([time.monotonic()] * (link.losses - known))
+                    self._counted[box, label] = link.losses
 
-    def _losses(self, uplink: PortKey) -> int:
+    def _flaps(self, uplink: PortKey) -> bool:
+        """True when it has lost its link too often to be believed, and still is."""
+        often = self._lost_often(uplink)
+        return often and uplink not in self.present.state.unstable and uplink in uplinks_of(self.present.topology)
+
+    def _lost_often(self, uplink: PortKey) -> bool:
         """In the last minute."""
-        times = self._lost[uplink]
+        times = self._losses[uplink]
         begin = time.monotonic() - FLAP_SECONDS / self._timers.speedup
         while times and times[0] < begin:
             times.popleft()
-        return len(times)
+        return len(times) > FLAPS
 
     def _calm(self, uplink: PortKey) -> None:
         """A minute after: believed again, if it has lost its link less often since."""
         with self.present.lock:
-            if self._losses(uplink) > FLAPS:
+            if self._lost_often(uplink):
                 self._timers.after(FLAP_SECONDS, lambda: self._calm(uplink))
                 return
             self.present.observe(

@@ -50,4 +50,4 @@ class MacMoveAgent:
         for (vlan, mac), port_name in now.items():
             was = before.get((vlan, mac), port_name)
             if was != port_name:
-                self._present.event("mac-move", switch=switch, vlan=vlan, mac=mac, port=port_name, was=was)
+                self._present.event("mac-move", port=f"{switch}:{port_name}", was=was, vlan=vlan, mac=mac)

@@ -50,7 +50,7 @@ class Campaign:
 
     def settle(self) -> None:
         """What was not expected must have its time too, or a leak could be missed. Raises CannotTell."""
-        if not self.client.ask("capture_settle", number=self.number):
+        if not self.client.ask("capture_settle", number=self.number, needle=MAGIC.hex()):
             raise CannotTell("frames were still coming when the capture was to end; is something else sending?")
 
     def stop(self) -> None:

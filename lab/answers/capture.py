@@ -22,6 +22,9 @@ from lab.frame import Point
 from lab.observe.pcapng import merge_pcapng
 from lab.observe.sightings import End, PointMap
 
+GRACE_SECONDS = 1.5
+"""What was on the wires is in the files by then, however much hosts and pSwitches go on talking."""
+
 
 def ends_of(client: LabClient, points: Sequence[str]) -> list[tuple[str, list[str]]]:
     """`esx1`, `web1`, `esx1:vmnic1`, `UplinkSnd:esx1:vmnic1`, `VnicRx:web2` -> (node, interface labels).
@@ -72,7 +75,7 @@ def capturing(client: LabClient, points: Sequence[str], target: Path) -> Iterato
         started = _start(client, points, ends_of(client, points), place)
         try:
             yield
-            client.ask("capture_settle", number=started["id"])
+            client.ask("capture_settle", number=started["id"], seconds=GRACE_SECONDS)
         finally:
             stats = client.ask("capture_stop", number=started["id"])
         merge_pcapng([Path(path) for path in started["files"].values()], target)
@@ -156,7 +159,7 @@ def _until_done(client: LabClient, number: int, limits: Limits, stream: int | No
     deadline = time.monotonic() + limits.seconds if limits.seconds else None
     while client.ask("capture_alive", number=number):
         if deadline and time.monotonic() > deadline:
-            client.ask("capture_settle", number=number) if stream is None else None
+            client.ask("capture_settle", number=number, seconds=GRACE_SECONDS) if stream is None else None
             return
         select.select([stream] if stream is not None else [], [], [], 0.1)
         if stream is not None:

@@ -93,7 +93,8 @@ def status(lab: str | None, drops: bool, as_json: bool) -> None:
     said = client.ask("status")
     dropped = client.ask("drops") if drops else []
     if as_json:
-        teaming = [{"host": h, "port": p, "uplink": u} for h, p, u in said["uplink_of"]]
+        several = {(host, port): uplinks for host, port, uplinks in said.pop("sends_on")}
+        teaming = [{"host": h, "port": p, "uplink": u, "uplinks": several[h, p]} for h, p, u in said["uplink_of"]]
         say_json({"schema": 1, **_facts(client), **said, "uplink_of": teaming, **({"drops": dropped} if drops else {})})
         return
     click.echo(
@@ -101,7 +102,8 @@ def status(lab: str | None, drops: bool, as_json: bool) -> None:
     )
     for line in _health(said):
         click.echo(f"  {line}")
-    table(("host", "port", "sends on"), [[h, p, u or "no usable uplink"] for h, p, u in said["uplink_of"]])
+    teams = [[host, port, ", ".join(uplinks) or "no usable uplink"] for host, port, uplinks in said["sends_on"]]
+    table(("host", "port", "sends on"), teams)
     if drops:
         columns = ("box", "switch", "port", "reason", "statement", "frames")
         table(columns, [[str(row[c]) for c in columns] for row in dropped] or [["nothing dropped", *[""] * 5]])
@@ -113,6 +115,15 @@ def _health(said: dict[str, Any]) -> Iterator[str]:
     yield "links down: " + (", ".join(said["links_down"]) or "none")
     for port, why in said["err_disabled"].items():
         yield f"err-disabled: {port} ({why}; vlab link {port} up)"
+    for kind, what in (
+        ("blocked", "blocked (carrier up, forwards nothing)"),
+        ("beacons_lost", "declared dead by beacons"),
+        ("shotgun", "beacons blame nobody, every frame goes out on all uplinks of"),
+        ("unstable", "unstable, lost its link too often"),
+        ("lacp_silent", "no LACPDU comes in at"),
+    ):
+        if said[kind]:
+            yield f"{what}: " + ", ".join(said[kind])
     if said["discarding"]:
         yield "spanning tree discards at: " + ", ".join(said["discarding"])
     if said["promiscuous"]:
@@ -157,30 +168,6 @@ def _become(argv: list[str]) -> None:
         os.execvp(argv[0], argv)
     except FileNotFoundError as error:
         raise MachineLacks(f"{argv[0]} is not installed (Debian package util-linux)") from error
-
-
-@click.command()
-@lab_option
-@click.argument("port")
-@click.argument("state", type=click.Choice(["down", "up"]))
-def link(lab: str | None, port: str, state: str) -> None:
-    """Pull or plug the cable at a PORT; teaming answers.
-
-    A PORT is `esx1:vmnic0`, `tor1:esx1-vmnic0`, `esx1:web1.eth0`.
-    """
-    from lab.client import find_lab, nearest
-
-    client = find_lab(lab)
-    box, _, label = port.partition(":")
-    known = [f"{node}:{end}" for cable in client.plan.cables for node, end in (cable.a, cable.b)]
-    if port not in known:
-        raise UsageError(f"no port {port!r}{nearest(port, known)}")
-    before = {(h, p): u for h, p, u in client.ask("status")["uplink_of"]}
-    after = client.ask("link", box=box, port=label, up=state == "up")
-    click.echo(f"{port} is {state}")
-    for host, name, uplink in after["uplink_of"]:
-        if before[host, name] != uplink:
-            click.echo(f"  {host}:{name} sends on {uplink or 'no uplink'} (was {before[host, name] or 'none'})")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

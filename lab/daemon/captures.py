@@ -109,14 +109,15 @@ class Captures:
     def alive(self, number: int) -> bool:
         return all(capture.alive() for capture in self._named(number).captures.values())
 
-    def settle(self, number: int, seconds: float) -> bool:
-        """Until no file has grown for as long as dumpcap can hold a frame back. False: frames still came at the end."""
-        paths = self._named(number).files.values()
-        deadline, sizes, since = time.monotonic() + seconds, [-1], time.monotonic()
+    def settle(self, number: int, seconds: float, needle: bytes | None = None) -> bool:
+        """Until no file has grown for as long as dumpcap can hold a frame back, or, with a needle, by no frame that has
+        it: hosts and pSwitches may talk all the time. False: such frames still came at the end."""
+        running = self._named(number)
+        deadline, seen, since = time.monotonic() + seconds, [-1], time.monotonic()
         while time.monotonic() < deadline:
-            now = [path.stat().st_size for path in paths]
-            if now != sizes:
-                sizes, since = now, time.monotonic()
+            now = [_amount(running, node, needle) for node in running.files]
+            if now != seen:
+                seen, since = now, time.monotonic()
             elif time.monotonic() - since >= QUIET_SECONDS:
                 return True
             select.select([], [], [], LOOK_SECONDS)
@@ -147,6 +148,14 @@ class Captures:
         """Box -> frames that its switch had no room for since this was last asked; boxes that lost none left out."""
         boxes = [node.name for node in self._network.plan.nodes if node.is_box]
         return {box: lost for box in boxes if (lost := self._network.ovs(box).frames_lost())}
+
+
+def _amount(running: _Running, node: str, needle: bytes | None) -> int:
+    """Bytes in a file, or how often the needle is in it."""
+    if needle is None:
+        return running.files[node].stat().st_size
+    list(_count(running, node, [(node, needle, 0)]))
+    return running.offsets[node, needle][1]
 
 
 def _still_missing(running: _Running, needles: Sequence[Needle]) -> list[Needle]:

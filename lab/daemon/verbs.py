@@ -210,9 +210,9 @@ class Verbs:
     def do_capture_alive(self, number: int) -> bool:
         return self._captures.alive(number)
 
-    def do_capture_settle(self, number: int, seconds: float = 10.0) -> bool:
-        """Wait until all that was on the wires is in the files."""
-        return self._captures.settle(number, seconds)
+    def do_capture_settle(self, number: int, seconds: float = 10.0, needle: str | None = None) -> bool:
+        """Wait until all that was on the wires is in the files: everything, or what has these bytes (hex) in it."""
+        return self._captures.settle(number, seconds, bytes.fromhex(needle) if needle else None)
 
     def do_sink(self, node: str, port: int = 9) -> None:
         """Let a guest swallow UDP to `port`, so that its stack does not send the data back in an ICMP error."""

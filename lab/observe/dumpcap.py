@@ -20,7 +20,10 @@ RING_MIB = 2
 """Ring buffer of each interface: enough for 10,000 short frames until dumpcap's thread gets to run."""
 QUEUE = 10_000_000
 """Packets between dumpcap's threads; its own default of 1,000 loses frames in any burst."""
-_SUMMARY = re.compile(r"Packets received/dropped on interface '(.*)': (\d+)/(\d+)")
+_SUMMARY = re.compile(
+    r"Packets received/dropped on interface '(.*)': (\d+)/(\d+)(?: \(pcap:\d+/dumpcap:\d+/flushed:(\d+)/)?"
+)
+"""What was flushed was waiting to be written when the capture was told to end: it came at the end, and is not lost."""
 
 Spawn = Callable[..., subprocess.Popen[Any]]
 """Starts a command in the right namespace; keyword arguments are Popen's."""
@@ -118,8 +121,8 @@ class Capture:
         if not found:
             raise CannotTell(f"the capture did not say what it lost: dumpcap: {self._last_words()}")
         # With a limit, dumpcap counts as dropped what came after it.
-        lost = {n: 0 if limited else int(dropped) for n, _, dropped in found}
-        return CaptureStats({n: int(got) for n, got, _ in found}, lost)
+        lost = {n: 0 if limited else int(dropped) - int(flushed or 0) for n, _, dropped, flushed in found}
+        return CaptureStats({n: int(got) for n, got, _, _ in found}, lost)
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._said.decode(errors="replace").splitlines() if line.strip()]

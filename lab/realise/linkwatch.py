@@ -28,7 +28,7 @@ _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _NETNSA_NSID, _NETNSA_FD = 1, 3
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_EXT_MASK, _IFLA_PROMISCUITY = 1, 3, 29, 30
 _IFLA_TARGET_NETNSID, _IFLA_ALLMULTI = 46, 61
-_IFLA_STATS64 = 23
+_IFLA_STATS64, _IFLA_CARRIER_DOWN_COUNT = 23, 48
 _STATS64 = struct.Struct("=8Q")
 _SKIP_STATISTICS = 8
 _IFF_UP, _IFF_ALLMULTI, _IFF_LOWER_UP = 1, 0x200, 0x10000
@@ -44,7 +44,8 @@ EVENTS_ROOM = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`promiscuous` and `all_multicast` count packet sockets that asked for it (tcpdump) as well as the flags."""
+    """`promiscuous` and `all_multicast` count packet sockets that asked for it (tcpdump) as well as the flags;
+    `losses`: how often it has lost its carrier."""
 
     name: str
     mac: str
@@ -52,6 +53,7 @@ class Link:
     carrier: bool
     promiscuous: bool
     all_multicast: bool
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +207,5 @@ def _link(content: bytes) -> Link:
         carrier=bool(flags & _IFF_LOWER_UP),
         promiscuous=any(said.get(_IFLA_PROMISCUITY, b"")),
         all_multicast=all_multicast,
+        losses=_NUMBER.unpack(said[_IFLA_CARRIER_DOWN_COUNT])[0] if _IFLA_CARRIER_DOWN_COUNT in said else 0,
     )

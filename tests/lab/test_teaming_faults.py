@@ -1,0 +1,151 @@
+"""Teams that are set up wrongly, as they fail in life."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from threading import Thread
+
+import pytest
+
+from lab import RunningLab
+from lab.client import LabClient
+from lab.frame import DropReason, Point
+from lab.realise.run import wait_until
+from lab.report.where import Answer
+
+vlab_topology = "teaming-faults.yaml"
+SPEEDUP = 10
+
+
+def asked(lab: RunningLab, sender: str, to: str, **how: object) -> Answer:
+    answer = lab.where(sender, to, count=1, **how)  # type: ignore[arg-type]
+    assert answer.agrees, answer.differences
+    return answer
+
+
+def points(answer: Answer, point: Point, node: str) -> list[str]:
+    """Each interface once, in order."""
+    hops = [h for trail in answer.trails for h in trail.hops if h.point is point and h.node == node]
+    return sorted({h.interface for h in hops})
+
+
+def moves(lab: RunningLab, mac: str) -> list[dict[str, object]]:
+    return [e for e in lab.client.ask("events") if e["event"] == "mac-move" and e["mac"] == mac]
+
+
+# -- two uplinks that probe each other
+
+
+def test_bcn_7_atk_14_lost_beacons_of_two_uplinks_are_a_shotgun_until_the_cut_heals(vlab: RunningLab) -> None:
+    def unsure() -> bool:
+        return ("pair", "vSwitch0") in vlab.client.state().beacons_unsure
+
+    assert not unsure()
+    single = asked(vlab, "probe", "edge")
+    vlab.link("tor1:tor2", up=False)
+    wait_until(unsure, "beacons lost", 5)
+    assert not vlab.client.state().beacons_lost
+    both = asked(vlab, "probe", "edge", dst_mac="broadcast")
+    assert [sorted({*points(a, Point.UPLINK_SND, "pair")}) for a in (single, both)] == [
+        ["vmnic0"],
+        ["vmnic0", "vmnic1"],
+    ]
+    assert both.disposition == "delivered"
+    vlab.link("tor1:tor2", up=True)
+    wait_until(lambda: not unsure(), "the cut healed", 5)
+    assert points(asked(vlab, "probe", "gw"), Point.UPLINK_SND, "pair") == ["vmnic0"]
+
+
+def test_bcn_7_atk_14_while_nobody_can_be_blamed_receivers_get_duplicates(vlab: RunningLab) -> None:
+    """A pSwitch eats beacons, and nothing else."""
+    mac, eaten = vlab.vm("probe").mac, "table=0,priority=60000,dl_type=0x8922"
+    counts = []
+    for change in (f"add {eaten},actions=drop", f"delete_strict {eaten}"):
+        vlab.client.ask("mutate", box="tor1", switch="tor1", change=change)
+        lost = change.startswith("add")
+        wait_until(lambda lost=lost: bool(vlab.client.state().beacons_unsure) == lost, "beacons", 10)  # type: ignore[misc]
+        vlab.client.ask("settle")
+        with vlab.capture("gw") as seen:
+            vlab.send("probe", dst_mac="broadcast", kind="raw", count=20, rate=500.0)
+        counts.append(sum(frame.src == mac and frame.ethertype == 0x88B5 for frame in seen.frames))
+    assert counts == [40, 20]
+
+
+# -- IP hash and EtherChannel, one without the other
+
+
+def test_team_iph_7_atk_13_ip_hash_without_etherchannel_moves_the_mac_to_and_fro(vlab: RunningLab) -> None:
+    mac = vlab.vm("hash1").mac
+    ports = {peer: points(asked(vlab, "hash1", peer), Point.UPLINK_SND, "unbundled") for peer in ("gw", "gw2")}
+    assert ports == {"gw": ["vmnic1"], "gw2": ["vmnic0"]}  # 3 xor 254, 3 xor 253
+    before = len(moves(vlab, mac))
+    deadline = time.monotonic() + 10
+    while len(moves(vlab, mac)) < before + 2 and time.monotonic() < deadline:
+        for peer in ("gw", "gw2"):
+            vlab.send("hash1", peer)
+            last = vlab.client.state().mac_tables["tor2"][10, mac]
+            wait_until(
+                lambda at=last: moves(vlab, mac)[-1:] == [] or moves(vlab, mac)[-1]["port"] == f"tor2:{at}", "told", 5
+            )  # type: ignore[misc]
+    assert {str(e["port"]) for e in moves(vlab, mac)} == {"tor2:unbundled-vmnic0", "tor2:unbundled-vmnic1"}
+    assert asked(vlab, "gw", "hash1").disposition == "delivered"  # FWD-12: any uplink may bring it
+
+
+def test_team_iph_8_etherchannel_without_ip_hash_loses_what_comes_by_the_other_member(vlab: RunningLab) -> None:
+    vlab.send("pinned1", "gw")
+    fates = {peer: asked(vlab, peer, "pinned1") for peer in ("gw", "gw2")}  # 254 and 253 xor 4
+    lost = {peer: answer for peer, answer in fates.items() if answer.disposition != "delivered"}
+    assert len(lost) == 1
+    (answer,) = lost.values()
+    assert answer.ending is not None and answer.ending.reason is DropReason.REVERSE_PATH
+
+
+# -- LACP
+
+
+def test_lacp_6_a_port_channel_with_lacp_never_forms_with_a_standard_switch(vlab: RunningLab) -> None:
+    answer = asked(vlab, "web1", "gw")
+    assert answer.ending is not None and answer.ending.reason is DropReason.PSWITCH_CHANNEL
+    assert not {port for port in vlab.client.state().channel_members if port[1].startswith("standard-")}
+
+
+def test_lacp_2_passive_and_passive_is_no_lag_and_said_so(vlab: RunningLab) -> None:
+    wait_until(lambda: "passive:vmnic0" in vlab.client.ask("status")["lacp_silent"], "the warning", 10)
+    answer = asked(vlab, "lagged1", "gw")
+    assert answer.ending is not None and answer.ending.reason is DropReason.NO_UPLINK
+    told = [e for e in vlab.client.ask("events") if e["event"] == "lacp" and e.get("why")]
+    assert {"passive:vmnic0", "passive:vmnic1"} <= {e["port"] for e in told}
+
+
+# -- link-state tracking
+
+
+def test_team_f_5_a_pswitch_that_lost_its_uplink_takes_its_hosts_links_down(vlab: RunningLab) -> None:
+    assert points(asked(vlab, "up1", "gw"), Point.UPLINK_SND, "tracked") == ["vmnic0"]
+    vlab.link("tor3:tor2", up=False)
+    wait_until(lambda: ("tracked", "vmnic0") in vlab.client.state().links_down, "link-state tracking", 5)
+    answer = asked(vlab, "up1", "gw")
+    assert (points(answer, Point.UPLINK_SND, "tracked"), answer.disposition) == (["vmnic1"], "delivered")
+    vlab.link("tor3:tor2", up=True)
+    wait_until(lambda: not vlab.client.state().links_down, "links back", 5)
+    wait_until(lambda: vlab.client.state().uplink_of["tracked", "up1.eth0"] == "vmnic0", "failback", 5)
+
+
+# -- what fails while frames fly
+
+
+@pytest.mark.parametrize("uplink", ["vmnic0"])
+def test_team_f_1_a_failover_loses_what_is_in_flight_and_no_more(vlab: RunningLab, uplink: str) -> None:
+    total, rate = 2000, 1000.0
+    vlab.send("gw", dst_mac="broadcast", kind="raw")
+    how = {"dst_mac": vlab.vm("gw").mac, "kind": "raw", "count": total, "rate": rate}
+    with closing(LabClient(vlab.client.directory)) as other, vlab.capture("gw") as seen:
+        stream = Thread(target=RunningLab(other).send, args=("up1",), kwargs=how)
+        stream.start()
+        vlab.link(f"tracked:{uplink}", up=False)
+        stream.join()
+    vlab.link(f"tracked:{uplink}", up=True)
+    got = sum(frame.src == vlab.vm("up1").mac for frame in seen.frames)
+    assert total - got < 200  # a fifth of a second, on a machine that does other things
+    assert got > total / 2
