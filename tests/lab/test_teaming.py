@@ -65,7 +65,7 @@ def rarps(frames: tuple[Frame, ...]) -> list[Frame]:
 # -- order, standby, failback
 
 
-def test_team_exp_1_exp_2_f_2_the_first_usable_uplink_then_standby_and_back(vlab: RunningLab) -> None:
+def test_team_exp_1_team_exp_2_team_f_2_the_first_usable_uplink_then_standby_and_back(vlab: RunningLab) -> None:
     on(vlab, "first", "vmnic2")
     for down, then in (("vmnic2", "vmnic1"), ("vmnic1", "vmnic3")):
         vlab.link(f"esx1:{down}", up=False)
@@ -140,13 +140,15 @@ def test_team_f_4_a_link_that_flaps_is_not_believed(vlab: RunningLab) -> None:
 
 
 @pytest.mark.parametrize(("octet", "uplink"), [("10", "vmnic1"), ("11", "vmnic2"), ("fe", "vmnic1"), ("ff", "vmnic2")])
-def test_team_mac_1_mac_2_a_nested_hosts_macs_use_several_uplinks(vlab: RunningLab, octet: str, uplink: str) -> None:
+def test_team_mac_1_team_mac_2_a_nested_hosts_macs_use_several_uplinks(
+    vlab: RunningLab, octet: str, uplink: str
+) -> None:
     answer = asked(vlab, "nest", "gw", src_mac=f"00:50:56:3f:00:{octet}")
     assert left_by(answer) == {uplink}
     assert "TEAM-MAC-2" in {name for hop in answer.predicted for name in hop.statements}
 
 
-def test_team_iph_3_iph_6_one_pair_of_addresses_one_member_of_the_channel(vlab: RunningLab) -> None:
+def test_team_iph_3_team_iph_6_one_pair_of_addresses_one_member_of_the_channel(vlab: RunningLab) -> None:
     by = {peer: left_by(asked(vlab, "hash1", peer)) for peer in ("gw", "gw2")}
     assert by == {"gw": {"vmnic4"}, "gw2": {"vmnic5"}}  # 8 xor 254, 8 xor 253
     assert left_by(asked(vlab, "hash1", "gw")) == {"vmnic4"}
@@ -206,7 +208,7 @@ def test_nsw_7_with_notify_switches_no_the_pswitch_keeps_the_old_port(vlab: Runn
     assert (vlab.vm("heavy").mac in told, vlab.vm("quiet").mac in told) == (True, False)
 
 
-def test_nsw_4_nothing_is_told_for_a_lag(vlab: RunningLab) -> None:
+def test_nsw_4_lacp_5_no_rarp_and_no_beacon_for_a_lag(vlab: RunningLab) -> None:
     with vlab.capture("esx2:vmnic4", "esx2:vmnic1") as seen:
         vlab.link("esx2:vmnic3", up=False)
         on(vlab, "lagged1", "vmnic4")
@@ -216,6 +218,9 @@ def test_nsw_4_nothing_is_told_for_a_lag(vlab: RunningLab) -> None:
         vlab.link(f"esx2:{uplink}", up=True)
     on(vlab, "lagged1", "vmnic3", "vmnic4")
     assert vlab.vm("lagged1").mac not in {frame.src for frame in rarps(seen.frames)}
+    mac = {i.name: virtual_mac(i.mac) for i in vlab.client.plan.node_named["esx2"].interfaces}
+    senders = {frame.src for frame in seen.frames if frame.ethertype == BEACON}
+    assert (mac["vmnic1"] in senders, mac["vmnic4"] in senders) == (True, False)
 
 
 # -- beacons
@@ -270,7 +275,7 @@ def begin_window(lab: RunningLab) -> None:
     lab.client.ask("lbt", threshold=0.75, period=30)
 
 
-def test_lbt_2_lbt_5_an_uplink_over_75_percent_gives_away_its_busiest_port(vlab: RunningLab) -> None:
+def test_lbt_2_lbt_3_lbt_4_lbt_5_lbt_11_an_uplink_over_75_percent_gives_away_its_busiest_port(vlab: RunningLab) -> None:
     vlab.send("gw", dst_mac="broadcast", kind="raw")
     on(vlab, "heavy", "vmnic1")
     before = len(events(vlab, "lbt"))

@@ -7,12 +7,16 @@ from contextlib import closing
 from threading import Thread
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet
 
 from lab import RunningLab
 from lab.client import LabClient
 from lab.frame import DropReason, Point
 from lab.realise.run import wait_until
 from lab.report.where import Answer
+from traffic.teaming import virtual_mac
 
 vlab_topology = "teaming-faults.yaml"
 SPEEDUP = 10
@@ -72,7 +76,80 @@ def test_bcn_7_atk_14_while_nobody_can_be_blamed_receivers_get_duplicates(vlab: 
     assert counts == [40, 20]
 
 
+def test_bcn_8_uplinks_in_one_pswitch_do_not_see_a_cut_behind_it(vlab: RunningLab) -> None:
+    vlab.link("tor1:tor2", up=False)
+    wait_until(lambda: ("pair", "vSwitch0") in vlab.client.state().beacons_unsure, "beacons of others lost", 5)
+    state = vlab.client.state()
+    assert (state.beacons_lost, {place for place in state.beacons_unsure if place[0] == "together"}) == (
+        frozenset(),
+        set(),
+    )
+    assert asked(vlab, "near1", "gw").disposition != "delivered"
+    vlab.link("tor1:tor2", up=True)
+    assert asked(vlab, "near1", "gw").disposition == "delivered"
+
+
+def test_bcn_9_no_beacons_for_guest_tagging(vlab: RunningLab) -> None:
+    with vlab.capture("trunked:vmnic0", "pair:vmnic0") as seen:
+        time.sleep(5 / SPEEDUP)
+    senders = {frame.src for frame in seen.frames if frame.ethertype == 0x8922}
+    mac = {host: virtual_mac(vlab.client.plan.node_named[host].interface("vmnic0").mac) for host in ("trunked", "pair")}
+    assert (mac["pair"] in senders, mac["trunked"] in senders) == (True, False)
+
+
 # -- IP hash and EtherChannel, one without the other
+
+
+VECTORS = [
+    ("of2", "164.18.1.84", "164.18.1.160", 0, 0),
+    ("of2", "164.18.1.84", "164.18.1.195", 1, 1),
+    ("of4", "192.168.100.101", "192.168.100.120", 1, 1),
+    ("of4", "192.168.100.101", "192.168.100.130", 3, 3),
+    ("of4", "192.168.100.101", "192.168.100.140", 1, 1),
+    ("of4", "192.168.100.101", "192.168.100.150", 3, 3),
+    ("of3", "10.0.0.10", "10.0.0.21", 1, 1),
+    ("of3", "10.0.0.10", "10.0.1.21", 2, 1),
+    ("of3", "10.0.0.10", "192.168.7.33", 0, 1),
+    ("of3", "10.1.2.3", "172.16.9.200", 1, 2),
+]
+"""Sender (its number of uplinks), addresses, index by all 32 bits, index by the last octet."""
+
+
+@pytest.mark.parametrize(("formula", "column"), [("full", 3), ("lastoctet", 4)])
+def test_team_iph_1_team_iph_2_team_iph_4_the_test_vectors(vlab: RunningLab, formula: str, column: int) -> None:
+    vlab.set("knobs", f"iphash={formula}")
+    found = []
+    for vector in VECTORS:
+        sender, src, dst = vector[:3]
+        both = [hashed_to(vlab, sender, IP(src=a, dst=b) / UDP(sport=9, dport=9)) for a, b in ((src, dst), (dst, src))]
+        found.append(both)
+    assert found == [[vector[column]] * 2 for vector in VECTORS]
+    vlab.set("knobs", "iphash=")
+
+
+def test_team_iph_5_an_arp_goes_by_the_bytes_where_addresses_would_be(vlab: RunningLab) -> None:
+    """Octets 26 to 29 are 00:0e and 10.0; 30 to 33 are 10.14 and the target's first two: 000e0a00 xor 0a0e0000."""
+    arp = ARP(hwsrc=vlab.vm("of4").mac[:12] + "00:0e", psrc="10.0.10.14", hwdst="00:00:00:00:00:00", pdst="10.0.10.1")
+    assert hashed_to(vlab, "of4", arp) == (0x000E0A00 ^ 0x0A0E0000) % 4
+    other = ARP(hwsrc="00:00:00:00:00:01", psrc="10.3.10.14", hwdst="00:02:00:00:00:00", pdst="10.0.10.1")
+    assert hashed_to(vlab, "of4", other) == (0x00010A03 ^ 0x0A0E0002) % 4
+
+
+def hashed_to(lab: RunningLab, sender: str, packet: Packet) -> int:
+    """The number of the pNIC that a packet of this VM leaves by, told by its pSwitch ports' counters."""
+    place = lab.client.place(sender)
+    raw = bytes(Ether(src=place.mac, dst="00:50:56:3f:00:77") / packet).ljust(60, b"\0")
+    traced = lab.client.ask("trace", box="four", port=f"{sender}.eth0", frames=[raw.hex()])[0]
+    with lab.capture(*(f"four:vmnic{n}" for n in range(4))) as seen:
+        lab.client.ask("send", jobs=[{"node": place.node, "interface": place.interface, "frames": [raw.hex()]}])
+    (by,) = {p.interface for p in seen.packets if p.data[6:12] == raw[6:12] and p.data[18:] == raw[14:]}
+    assert f"{by}" in traced
+    return int(by.removeprefix("vmnic"))
+
+
+def test_team_pid_4_two_vnics_of_one_vm_on_two_uplinks(vlab: RunningLab) -> None:
+    by = {nic: points(asked(vlab, f"twin.{nic}", "gw"), Point.UPLINK_SND, "tracked") for nic in ("eth0", "eth1")}
+    assert sorted(uplink for uplinks in by.values() for uplink in uplinks) == ["vmnic0", "vmnic1"]
 
 
 def test_team_iph_7_atk_13_ip_hash_without_etherchannel_moves_the_mac_to_and_fro(vlab: RunningLab) -> None:
@@ -108,6 +185,11 @@ def test_lacp_6_a_port_channel_with_lacp_never_forms_with_a_standard_switch(vlab
     answer = asked(vlab, "web1", "gw")
     assert answer.ending is not None and answer.ending.reason is DropReason.PSWITCH_CHANNEL
     assert not {port for port in vlab.client.state().channel_members if port[1].startswith("standard-")}
+
+
+def test_lacp_1_lacp_2_of_two_lags_the_one_with_an_active_end_forms(vlab: RunningLab) -> None:
+    assert {("bundled", "vmnic0"), ("bundled", "vmnic1")} == vlab.client.state().lag_members
+    assert asked(vlab, "formed1", "gw").disposition == "delivered"
 
 
 def test_lacp_2_passive_and_passive_is_no_lag_and_said_so(vlab: RunningLab) -> None:
