@@ -642,7 +642,8 @@ def test_a_standby_uplink_is_looked_at_and_an_unused_one_is_not() -> None:
         "VLAN", "10, teaming: {active: [vmnic0], standby: [vmnic1]}"
     )
     assert warnings(read_topology(text, "f")) == (
-        "vSwitch0/web: VLAN 10 is not in the trunk's list, frames are lost (VLAN-13) at esx1:vmnic1",
+        "vSwitch0/web: VLAN 10 is not in the trunk's list, frames are lost (VLAN-13) at esx1:vmnic1, unlike vmnic0: "
+        "that cuts off web1.eth0 after a failover to it (ATK-15)",
     )
     assert warnings(read_topology(text.replace("standby: [vmnic1]", "standby: []"), "f")) == ()
 
