@@ -33,6 +33,7 @@ VERBS = {
     "lbt": "lab.cli.faults:lbt",
     "set": "lab.cli.changes:set_policy",
     "events": "lab.cli.changes:events",
+    "top": "lab.cli.top:top",
     "neighbors": "lab.cli.neighbors:neighbors",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",

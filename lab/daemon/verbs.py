@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -20,6 +21,7 @@ from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
 from lab.model import PortKey
 from lab.plan.types import Bridge, reason_of_cookie
+from lab.realise.linkwatch import LinkQuery
 from lab.realise.run import inside
 from lab.state import State
 from lab.state_json import to_json
@@ -39,6 +41,8 @@ class Verbs:
         self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
+        self._links = LinkQuery(present.network.namespaces)
+        self._counting = threading.Lock()
 
     def do_status(self) -> dict[str, Any]:
         """Links, teaming, guests and health now."""
@@ -122,6 +126,23 @@ class Verbs:
         """What hosts tell of, from event number `after` on; waits so long for the first."""
         self._watch.catch_up()
         return self._present.events(after, seconds)
+
+    def do_counters(self, hosts: Sequence[str] = ()) -> dict[str, Any]:
+        """What the ports and pNICs of these hosts (none named: of all) have counted, by the model's names, at which
+        moment (monotonic, ns); and the State now, without what the switches have learned."""
+        known = self._present.topology.hosts
+        unknown = [host for host in hosts if host not in known]
+        if unknown:
+            raise UsageError(f"no host {unknown[0]!r} (there is {', '.join(known) or 'none'})")
+        self._watch.catch_up()
+        with self._counting:
+            read = {host: self._counters(host) for host in hosts or known}
+        return {"hosts": read, "state": to_json(self._present.state)}
+
+    def _counters(self, host: str) -> dict[str, Any]:
+        at, found = time.monotonic_ns(), self._links.counters(host)
+        ports = self._network.plan.node_named[host].interfaces
+        return {"time_ns": at, "ports": {p.label: asdict(found[p.name]) for p in ports if p.name in found}}
 
     def do_neighbors(self) -> list[dict[str, Any]]:
         """Who hears whom by CDP or LLDP now."""

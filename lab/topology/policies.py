@@ -58,10 +58,21 @@ def teaming(
         policy=spec.policy or base.policy,
         active=active,
         standby=standby,
-        failback=base.failback if spec.failback is None else spec.failback,
+        failback=_failback(reading, path, base, spec),
         detection=spec.detection or base.detection,
         notify=base.notify if spec.notify_switches is None else spec.notify_switches,
     )
+
+
+def _failback(reading: Reading, path: Path, base: Teaming, spec: TeamingSpec) -> bool:
+    """The API says it the other way round: in rolling order, what is in use stays in use (TEAM-F-2)."""
+    if spec.rolling_order is None:
+        return base.failback if spec.failback is None else spec.failback
+    if spec.failback is spec.rolling_order:
+        said = str(spec.failback).lower()
+        what = f"rolling_order {said} and failback {said} contradict each other: one is the other turned round"
+        reading.wrong((*path, "rolling_order"), what, "leave one of them out", key=True)
+    return not spec.rolling_order
 
 
 def _check_lags(reading: Reading, path: Path, spec: TeamingSpec, lags: Sequence[str]) -> None:

@@ -157,11 +157,12 @@ class SecuritySpec(Section):
 
 
 class TeamingSpec(Section):
-    NOT_EMULATED = frozenset(("rolling_order", "failback_delay"))
+    NOT_EMULATED = frozenset(("failback_delay",))
     policy: TeamingPolicy | None = None
     active: list[Name] | None = None
     standby: list[Name] | None = None
     failback: bool | None = None
+    rolling_order: bool | None = None
     detection: Literal["link", "beacon"] | None = None
     notify_switches: bool | None = None
 

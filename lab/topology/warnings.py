@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from lab.model import (
+    VLAN_MAX,
     ClientPort,
     DistributedSwitch,
     HostSwitch,
@@ -12,20 +14,21 @@ from lab.model import (
     MirrorKind,
     PhysicalPort,
     PvlanKind,
+    Ranges,
     Tagging,
     Topology,
     VlanPolicy,
 )
 from lab.topology.addressing import HOSTS_IN_24
-
-LISTED = 5
-"""Names that a warning lists before it says how many more there are."""
+from lab.topology.listing import shortened, spans
+from lab.topology.teaming_warnings import Team, cut_off, teaming, teams
 
 
 def warnings(topology: Topology) -> tuple[str, ...]:
     """One line each, in file order."""
     found = (
         *_trunks(topology),
+        *teaming(topology),
         *_idle_pnics(topology),
         *_without_address(topology),
         *_learning_in_vain(topology),
@@ -36,15 +39,42 @@ def warnings(topology: Topology) -> tuple[str, ...]:
 
 def _trunks(topology: Topology) -> Iterator[str]:
     for part in topology.host_switches.values():
-        for port in part.ports:
-            policy = port.vlan
-            if policy.tagging is Tagging.VGT:
+        for team in teams(topology, part):
+            if team.any_port.vlan.tagging is Tagging.VGT:
+                yield from _guests_trunks(team)
                 continue
-            for pnic in (*port.active, *port.standby):
-                for vlan in _needed(part, policy):
-                    why = _lost(topology.hosts[part.host].pnics[pnic].port, vlan)
+            needed = _needed(part, team.any_port.vlan)
+            for pnic in team.pnics:
+                for vlan in needed:
+                    why = _lost(pnic.port, vlan)
                     if why:
-                        yield f"{_place(part, port.nic.port_group)}: {why} at {part.host}:{pnic}"
+                        carrying = [other for other in team.pnics if not _lost(other.port, vlan)]
+                        yield f"{team.label}: {why} at {part.host}:{pnic.name}{cut_off(team, pnic, carrying)}"
+
+
+def _guests_trunks(team: Team) -> Iterator[str]:
+    """VLANs of a guest that tags which get through by one of its uplinks and not by another. That none takes some of
+    them is what a port group for all VLANs is like."""
+    wanted = _vlans_within(team.any_port.vlan.ranges)
+    through = {pnic.name: _passed(pnic.port) & wanted for pnic in team.pnics}
+    somewhere = frozenset[int]().union(*through.values())
+    for pnic in team.pnics:
+        lost = somewhere - through[pnic.name]
+        if lost:
+            carrying = [other for other in team.pnics if lost & through[other.name]]
+            what = f"VLAN {spans(lost)} of its guests does not get through (VLAN-13)"
+            yield f"{team.label}: {what} at {pnic.host}:{pnic.name}{cut_off(team, pnic, carrying)}"
+
+
+@lru_cache(maxsize=256)
+def _vlans_within(ranges: Ranges) -> frozenset[int]:
+    return frozenset(vlan for low, high in ranges for vlan in range(max(low, 1), high + 1))
+
+
+@lru_cache(maxsize=256)
+def _passed(port: PhysicalPort) -> frozenset[int]:
+    """VLANs whose tagged frames get through this pSwitch port both ways."""
+    return frozenset(vlan for vlan in range(1, VLAN_MAX + 1) if not _lost(port, vlan))
 
 
 def _needed(part: HostSwitch, policy: VlanPolicy) -> tuple[int, ...]:
@@ -73,10 +103,6 @@ def _refused_tag(port: PhysicalPort, vlan: int) -> str:
     return "" if port.carries(vlan) else f"VLAN {vlan} is not in the trunk's list, frames are lost (VLAN-13)"
 
 
-def _place(part: HostSwitch, group: str) -> str:
-    return f"{part.name}/{group}"
-
-
 def _idle_pnics(topology: Topology) -> Iterator[str]:
     used = {(part.host, pnic) for part in topology.host_switches.values() for pnic in part.uplinks}
     for host in topology.hosts.values():
@@ -102,16 +128,9 @@ def _learning_in_vain(topology: Topology) -> Iterator[str]:
             here = learners.get((dvs.name, group.name), [])
             strict = [port for port in here if not port.security.forged_transmits]
             if strict or (group.mac_learning and not here and not group.security.forged_transmits):
-                where = "" if strict == here else f" at {_shortened(port.nic.label for port in strict)}"
+                where = "" if strict == here else f" at {shortened(port.nic.label for port in strict)}"
                 what = f"MAC learning, but forged transmits are rejected{where}"
                 yield f"{group.label}: {what}: nothing is to learn (SEC-18)"
-
-
-def _shortened(names: Iterable[str]) -> str:
-    """`a, b, c and 9 more`."""
-    known = list(dict.fromkeys(names))
-    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
-    return ", ".join(known[:LISTED]) + more
 
 
 # -- mirroring sessions
@@ -148,7 +167,7 @@ def _copied_nowhere(
         return
     for host in without:
         why = f"no destination is on {host}" if session.to_ports else f"{host} has no {uplinks}"
-        yield f"copies nothing of {_shortened(sources[host])}: {why} (MIR-1)"
+        yield f"copies nothing of {shortened(sources[host])}: {why} (MIR-1)"
 
 
 def _lost_in_vlan(topology: Topology, dvs: DistributedSwitch, session: Mirror, sources: Iterable[str]) -> Iterator[str]:

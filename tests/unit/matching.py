@@ -9,6 +9,12 @@ from functools import cache
 from lab.plan.types import Row
 
 EVERY_BIT = ~0
+PROTOCOLS = {
+    "arp": "dl_type=0x0806", "ip": "dl_type=0x0800", "ipv6": "dl_type=0x86dd",
+    "tcp": "dl_type=0x0800,nw_proto=6", "udp": "dl_type=0x0800,nw_proto=17",
+    "tcp6": "dl_type=0x86dd,nw_proto=6", "udp6": "dl_type=0x86dd,nw_proto=17",
+}  # fmt: skip
+"""What a word without a value stands for."""
 
 
 def number(text: str) -> int:
@@ -18,7 +24,8 @@ def number(text: str) -> int:
 @cache
 def fields_of(match: str) -> list[tuple[str, int, int]]:
     """Field, value and mask of each part of a match."""
-    parts = [re.split("[=/]", part) for part in filter(None, match.split(","))]
+    whole = ",".join(PROTOCOLS.get(part, part) for part in match.split(","))
+    parts = [re.split("[=/]", part) for part in filter(None, whole.split(","))]
     return [(key, number(value), number(mask[0]) if mask else EVERY_BIT) for key, value, *mask in parts]
 
 

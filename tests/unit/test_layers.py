@@ -17,7 +17,8 @@ SOURCES = {
 SYSTEM = ("mininet", "scapy", "pyroute2", "subprocess")
 PURE = [
     "lab.topology", "lab.topology.edit", "lab.plan", "lab.predict", "lab.model", "lab.state", "lab.state_json",
-    "lab.frame", "lab.report.where", "lab.report.verify", "lab.observe.trace",
+    "lab.frame", "lab.report.where", "lab.report.verify", "lab.report.top",
+    "lab.observe.trace",
 ]  # fmt: skip
 
 

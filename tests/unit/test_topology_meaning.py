@@ -343,9 +343,12 @@ def next_group(topology: Topology, distributed: bool) -> Any:
 @pytest.mark.parametrize(
     ("switch", "port_group", "failback"),
     [("{}", "{}", True), ("{failback: false}", "{}", False), ("{}", "{failback: false}", False),
-     ("{failback: false}", "{failback: true}", True)],
+     ("{failback: false}", "{failback: true}", True),
+     ("{rolling_order: true}", "{}", False), ("{}", "{rolling_order: true}", False),
+     ("{failback: false}", "{rolling_order: false}", True), ("{rolling_order: true}", "{failback: true}", True),
+     ("{}", "{failback: false, rolling_order: true}", False), ("{}", "{rolling_order: false, failback: true}", True)],
 )  # fmt: skip
-def test_failback_is_on_unless_told(switch: str, port_group: str, failback: bool) -> None:
+def test_team_f_2_failback_is_on_unless_told_or_the_order_rolls(switch: str, port_group: str, failback: bool) -> None:
     text = BASE.replace("{vlan: 20}", f"{{teaming: {port_group}}}")
     text = text.replace("dvs0:\n", f"dvs0:\n    teaming: {switch}\n")
     topology = read_topology(text, "f")
@@ -639,7 +642,8 @@ def test_a_standby_uplink_is_looked_at_and_an_unused_one_is_not() -> None:
         "VLAN", "10, teaming: {active: [vmnic0], standby: [vmnic1]}"
     )
     assert warnings(read_topology(text, "f")) == (
-        "vSwitch0/web: VLAN 10 is not in the trunk's list, frames are lost (VLAN-13) at esx1:vmnic1",
+        "vSwitch0/web: VLAN 10 is not in the trunk's list, frames are lost (VLAN-13) at esx1:vmnic1, unlike vmnic0: "
+        "that cuts off web1.eth0 after a failover to it (ATK-15)",
     )
     assert warnings(read_topology(text.replace("standby: [vmnic1]", "standby: []"), "f")) == ()
 

@@ -369,6 +369,14 @@ TEAMING = [
      "'failover_explicit', 'loadbalance_loadbased'", ""),
     ("{vlan: 10}", "{teaming: {policy: ¦loadbalance_loadbased}}",
      f"{GROUP}.teaming.policy: a standard switch has no Load-Based Teaming", "distributed switch"),
+    ("{vlan: 10}", "{teaming: {failback: true, ¦rolling_order: true}}",
+     f"{GROUP}.teaming.rolling_order: rolling_order true and failback true contradict each other: one is the other "
+     "turned round", "leave one of them out"),
+    ("{vlan: 20}", "{teaming: {¦rolling_order: false, failback: false}}",
+     f"{DB}.teaming.rolling_order: rolling_order false and failback false contradict each other: one is the other "
+     "turned round", "leave one of them out"),
+    ("{vlan: 10}", "{teaming: {rolling_order: ¦maybe}}",
+     f"{GROUP}.teaming.rolling_order: must be true or false, not 'maybe'", ""),
     ("{vlan: 10}", "{teaming: {detection: ¦ping}}", f"{GROUP}.teaming.detection: 'ping' is not one of 'link', 'beacon'",
      ""),
 ]  # fmt: skip
@@ -478,7 +486,7 @@ REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
     grammar.CableSpec: ("tor2]}", "tor2], ¦KEY: x}", "cables[0]", "delay jitter loss rate channel"),
     grammar.PnicSpec: ("{switch: tor1}", "{switch: tor1, ¦KEY: x}", "hosts.esx1.uplinks.vmnic0", "driver pvnic sriov"),
     grammar.TeamingSpec: (
-        "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "rolling_order failback_delay"),
+        "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "failback_delay"),
     grammar.PortGroupSpec: ("{vlan: 10}", "{vlan: 10, ¦KEY: x}", GROUP, "shaping"),
     grammar.DistributedPortGroupSpec: (
         "{vlan: 20}", "{vlan: 20, ¦KEY: x}", DB, "shaping network_pool blocked"),
