@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from lab import RunningLab, launch  # noqa: E402
 from lab.client import LabClient  # noqa: E402
 from lab.plan import compile_plan  # noqa: E402
-from lab.state import initial_state  # noqa: E402
+from lab.teaming import initial_state  # noqa: E402
 from lab.topology.edit import edits_of, first_edition  # noqa: E402
 from topologies.generate import generate  # noqa: E402
 

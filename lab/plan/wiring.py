@@ -38,13 +38,14 @@ def nodes(topology: Topology) -> Iterator[Node]:
     for switch in topology.physical_switches:
         ends = tuple(_switch_end(switch, label) for label in pswitch_ports(topology, switch))
         yield Node(linux_name(switch, NODE_MAX), switch, NodeKind.PSWITCH, ends)
+    clients, mirror_ports = _clients(topology), _mirror_ports(topology)
     for host in topology.hosts.values():
         pnics = [Interface(p.name, p.name, p.mac, WIRE_MTU) for p in host.pnics.values()]
-        clients = [_switch_end(host.name, port) for port in _client_ports(topology, host.name)]
-        yield Node(linux_name(host.name, NODE_MAX), host.name, NodeKind.HOST, (*pnics, *clients))
+        ends = tuple(_switch_end(host.name, port) for port in (*clients[host.name], *mirror_ports[host.name]))
+        yield Node(linux_name(host.name, NODE_MAX), host.name, NodeKind.HOST, (*pnics, *ends))
     for host in topology.hosts.values():
         vmknics = tuple(_guest_end(topology, n) for n in topology.vmknics if n.host == host.name)
-        mirrors = tuple(_switch_end(f"{host.name}-vmk", label) for label in _mirror_ports(topology, host.name))
+        mirrors = tuple(_switch_end(f"{host.name}-vmk", label) for label in mirror_ports[host.name])
         if vmknics or mirrors:
             name = f"{host.name}-vmk"
             yield Node(linux_name(name, NODE_MAX), name, NodeKind.VMKERNEL, (*vmknics, *mirrors))
@@ -68,23 +69,27 @@ def cables(topology: Topology) -> Iterator[Cable]:
         yield Cable((machine.name, "eth0"), (machine.switch, machine.name))
     for nic in (*topology.vmknics, *topology.vnics):
         yield Cable((nic.node, nic.name), (nic.host, nic.port))
-    for name in topology.hosts:
-        for label in _mirror_ports(topology, name):
+    for name, labels in _mirror_ports(topology).items():
+        for label in labels:
             yield Cable((f"{name}-vmk", label), (name, label))
 
 
-def _mirror_ports(topology: Topology, host: str) -> list[str]:
-    """Ports to the actor that samples and encapsulates mirror copies; both ends of their cables bear one name."""
-    parts = (part for part in topology.host_switches.values() if part.host == host)
-    return [mirroring.port_label(part) for part in parts if mirroring.has_actor(part)]
+def _mirror_ports(topology: Topology) -> dict[str, list[str]]:
+    """Host -> ports to the actor that samples and encapsulates mirror copies; both ends of their cables bear one
+    name."""
+    found: dict[str, list[str]] = {name: [] for name in topology.hosts}
+    for part in topology.host_switches.values():
+        if mirroring.has_actor(part):
+            found[part.host].append(mirroring.port_label(part))
+    return found
 
 
-def _client_ports(topology: Topology, host: str) -> list[str]:
-    return [*(nic.port for nic in _nics_on(topology, host)), *_mirror_ports(topology, host)]
-
-
-def _nics_on(topology: Topology, host: str) -> list[Nic]:
-    return [n for n in (*topology.vmknics, *topology.vnics) if n.host == host]
+def _clients(topology: Topology) -> dict[str, list[str]]:
+    """Host -> ports of its vmknics and vNICs."""
+    found: dict[str, list[str]] = {name: [] for name in topology.hosts}
+    for nic in (*topology.vmknics, *topology.vnics):
+        found[nic.host].append(nic.port)
+    return found
 
 
 def _guest_end(topology: Topology, nic: Nic) -> Interface:
