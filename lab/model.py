@@ -449,7 +449,7 @@ class Knobs:
     prio_tag: str = "untag"
     reverse_path_promisc: bool = False
     forged_compare: str = "effective"
-    iphash: str = "full"
+    iphash: str = "xor32"
     beacon_ethertype: int = 0x8922
 
 

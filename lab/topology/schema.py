@@ -102,7 +102,7 @@ class KnobsSpec(Section):
     prio_tag: Literal["untag", "drop"] = "untag"
     reverse_path_promisc: Literal[0, 1] = 0
     forged_compare: Literal["effective", "vmx"] = "effective"
-    iphash: Literal["full", "lastoctet"] = "full"
+    iphash: Literal["xor32", "lastoctet"] = "xor32"
     beacon_ethertype: Annotated[int, Between(0x0600, 0xFFFF)] = 0x8922
 
 

@@ -118,7 +118,7 @@ def _knobs(dice: Dice) -> Section:
     for key, values in (
         ("block_guest_bpdu", (0, 1)), ("reverse_path", (1, 1, 0)), ("est_guest_tag", ("drop", "pass")),
         ("prio_tag", ("untag", "drop")), ("reverse_path_promisc", (0, 1)), ("forged_compare", ("effective", "vmx")),
-        ("iphash", ("full", "lastoctet")), ("beacon_ethertype", (0x8922, 0x0600)),
+        ("iphash", ("xor32", "lastoctet")), ("beacon_ethertype", (0x8922, 0x0600)),
     ):  # fmt: skip
         if dice.chance(60):
             drawn[key] = dice.pick(values)
