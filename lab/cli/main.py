@@ -25,7 +25,7 @@ VERBS = {
     "shell": "lab.cli.labs:shell",
     "send": "lab.cli.traffic:send",
     "capture": "lab.cli.traffic:capture",
-    "where": "lab.cli.traffic:where",
+    "where": "lab.cli.where:where",
     "predict": "lab.cli.traffic:predict",
     "verify": "lab.cli.traffic:verify",
     "link": "lab.cli.faults:link",

@@ -1,4 +1,4 @@
-"""send, capture, where, predict, verify: questions with frames."""
+"""send, capture, predict, verify: questions with frames."""
 
 from __future__ import annotations
 
@@ -115,40 +115,6 @@ def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: f
         )
     else:
         click.echo(f"sent {sent['sent']} frames from {place.label} in {sent['seconds']:.3f} s ({speed:,.0f} frames/s)")
-
-
-@click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@lab_option
-@click.option("--from", "sender", required=True, help="web1, web1.eth1, esx1.vmk0, gw.")
-@click.option("--to", "receiver", required=True)
-@frame_options
-@click.option("--count", default=3, type=click.IntRange(1, 10000), show_default=True)
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=1000.0, show_default=True)
-@click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def where(file: Path | None, lab: str | None, sender: str, receiver: str, count: int, rate: float,
-          directory: Path | None,
-          as_json: bool, **look: Any) -> None:  # fmt: skip
-    """Where does a frame go? Send canaries, print their trail.
-
-    Every wire is captured, so the trail is hop by hop, with who else saw the frame.
-    With FILE a lab is built for the question and taken down after it. Exit 1: seen differs from predicted.
-    """
-    from lab.answers.probes import probe
-    from lab.answers.where import where as ask
-    from lab.report.where import as_json as document
-    from lab.report.where import as_text
-
-    with opened(file, lab) as client:
-        question = probe(client.place(sender), client.place(receiver), count, rate, **look)
-        answer = ask(client, question, directory)
-    if as_json:
-        say_json(document(answer))
-    else:
-        click.echo(as_text(answer))
-    if not answer.agrees:
-        raise SystemExit(DIFFERS)
 
 
 @click.command()
