@@ -46,6 +46,7 @@ class Reader:
         self._bridge: dict[tuple[str, str], Bridge] = {
             (b.node, p.label): b for b in client.plan.bridges for p in b.ports
         }
+        self._macs = {(place.node, place.mac) for place in client.places.values()}
         self._traces: dict[tuple[object, ...], Trace] = {}
 
     def answer(
@@ -207,25 +208,36 @@ class Reader:
         return not any(True for _ in self._differences(observed, predicted)) and reasons <= foretold
 
     def _on_path(self, trails: Sequence[Trail]) -> Iterator[str]:
-        boxes: dict[str, None] = {}
-        for trail in trails[:1]:
-            for hop in trail.hops:
-                boxes.setdefault(hop.node, None)
-                boxes.setdefault(hop.box, None)
-        yield from boxes
+        yield from dict.fromkeys(name for hop in self._way(trails) for name in (hop.node, hop.box))
+
+    def _way(self, trails: Sequence[Trail]) -> tuple[Hop, ...]:
+        """Hops of the first trail; without those at somebody else, when that is where it arrived."""
+        hops = trails[0].hops if trails else ()
+        if not hops or hops[-1].reason or self._reaches(hops):
+            return hops
+        end = hops[-1]
+        arrived = end.node != end.box or end.point in RECEIVE_POINTS
+        return tuple(hop for hop in hops if hop.node != end.node) if arrived else hops
 
     def _off_path(self, trails: Sequence[Trail]) -> Iterator[Seen]:
         """Nodes and boxes that saw the frame although they are not on the way to the receiver."""
-        on_path = {(h.box, h.node) for trail in trails[:1] for h in trail.hops}
+        on_path = {(hop.box, hop.node) for hop in self._way(trails)}
         known: set[tuple[str, str]] = set()
         kinds = {node.name: node.kind for node in self.client.plan.nodes}
-        for trail in trails[1:]:
+        for trail in trails:
             for hop in (h for h in trail.hops if h.evidence == "wire"):
                 if (hop.box, hop.node) in on_path or (hop.box, hop.node) in known:
                     continue
                 known.add((hop.box, hop.node))
                 own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
-                yield Seen(own, hop.box, hop.point, hop.interface, _why(trail, hop, self.asked.frame))
+                yield Seen(own, hop.box, hop.point, hop.interface, self._why(trail, hop))
+
+    def _why(self, trail: Trail, hop: Hop) -> str:
+        """The frame may bear its own address: somebody has told the sender so."""
+        frame = self.asked.frame
+        if not frame.is_multicast and (hop.node, frame.dst) in self._macs:
+            return "the frame is addressed to it"
+        return _why(trail, hop, frame)
 
     def _saw_inside(self, ends: Collection[End], trails: Sequence[Trail]) -> Iterator[Seen]:
         """Boxes and machines on the way of a copy to a collector; the guests that were captured among them."""
@@ -254,6 +266,8 @@ def _why(trail: Trail, hop: Hop, frame: Frame) -> str:
         return "broadcast to its VLAN"
     if frame.is_multicast:
         return "multicast in its VLAN"
+    if "SEC-10" in {s for h in before for s in h.statements}:
+        return "its guest has set the receiver's MAC"
     return "flooded: a pSwitch does not know the destination" if not hop.reason else str(hop.reason)
 
 

@@ -39,9 +39,10 @@ class CouldSee:
 
 
 def passed(topology: Topology, state: State, sender: str, receiver: str, frame: Frame) -> Iterator[CouldSee]:
-    """What is on the way now, then what is on it when one cable of the way fails. Nothing when it does not arrive."""
+    """What is on the way now, as far as the frame gets, then what is on it when one cable of the way fails."""
     predictor = Predictor(topology, state)
-    way = _way(predictor.predict(sender, frame), receiver)
+    said = predictor.predict(sender, frame)
+    way = _way(said, receiver) or max(said.trails(), key=len, default=())
     links = list(dict.fromkeys(_links(predictor.world, way)))
     boxes = list(dict.fromkeys(hop.box for hop in way if _is_box(topology, hop.box)))
     for box in boxes:

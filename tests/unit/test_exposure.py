@@ -138,8 +138,9 @@ def test_who_has_it_already_is_no_could_have_seen() -> None:
     assert "sniffer" not in {node for node, _ in ways(used, "victim.eth0", "gw", listening)}
 
 
-def test_a_frame_that_is_dropped_at_its_sender_passes_nothing() -> None:
-    assert exposed(edition("sniffing"), "victim.eth0", "gw", vlans=(Tag(10),)) == []
+def test_a_frame_that_is_dropped_in_its_own_host_passes_no_other() -> None:
+    dropped = exposed(edition("sniffing"), "victim.eth0", "gw", vlans=(Tag(10),))
+    assert [(e.node, e.action) for e in dropped] == [("esx1", "capture")]
 
 
 IP4 = bytes.fromhex("4500003c0000000040060000") + bytes(8)
