@@ -80,10 +80,12 @@ class Point(StrEnum):
     SWITCH_OUTPUT = "EtherswitchOutput"
     PORT_OUTPUT = "PortOutput"
     DROP = "Drop"
+    CAPTURE = "Capture"
+    """Somewhere: a capture file that says no more than an interface's name."""
 
 
 RECEIVE_POINTS = frozenset({Point.VNIC_RX, Point.VMK_RX, Point.NIC_RX})
-WIRE_POINTS = frozenset(Point) - {Point.DISPATCH, Point.SWITCH_OUTPUT, Point.PORT_OUTPUT, Point.DROP}
+WIRE_POINTS = frozenset(Point) - {Point.DISPATCH, Point.SWITCH_OUTPUT, Point.PORT_OUTPUT, Point.DROP, Point.CAPTURE}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -174,6 +176,8 @@ class Hop(NamedTuple):
             return "Dropped"
         if self.point in RECEIVE_POINTS:
             return "Delivered"
+        if not self.direction:
+            return "Seen"
         return "Received" if self.direction == "in" else "Forwarded"
 
     @property

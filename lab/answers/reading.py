@@ -110,9 +110,12 @@ class Reader:
         return tuple(Tally(key, foretold[key], seen[key], possible[key]) for key in keys)
 
     def _reaches(self, path: Sequence[Hop]) -> bool:
+        """At the receiver's own interface, or, where that was not captured, sent into its cable."""
         last = path[-1]
-        place = self.asked.receiver
-        return last.point in RECEIVE_POINTS and (last.node, last.interface) == (place.node, place.interface)
+        place = (self.asked.receiver.node, self.asked.receiver.interface)
+        if last.point in RECEIVE_POINTS or place in self.captured or last.reason:
+            return last.point in RECEIVE_POINTS and (last.node, last.interface) == place
+        return last.direction == "out" and self.points.far[self.places[place_of_hop(last)]] == place
 
     def _disposition(self, observed: Sequence[tuple[Hop, ...]], trails: Sequence[Trail]) -> str:
         if all(any(self._reaches((hop,)) for hop in hops) for hops in observed):

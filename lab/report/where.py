@@ -66,6 +66,7 @@ class Answer:
     could_see: tuple[CouldSee, ...] = ()
     tally: tuple[Tally, ...] = ()
     caught: tuple[Caught, ...] = ()
+    what: str = "canary frame"
 
     @property
     def ending(self) -> Hop | None:
@@ -152,7 +153,7 @@ def as_text(answer: Answer) -> str:
 def _lines(answer: Answer) -> Iterator[str]:
     frame = answer.frame
     tags = f", tagged {'/'.join(map(str, frame.vlans))}" if frame.vlans else ", untagged"
-    frames = "1 canary frame" if answer.sent == 1 else f"{answer.sent} canary frames"
+    frames = f"1 {answer.what}" if answer.sent == 1 else f"{answer.sent} {answer.what}s"
     yield f"{answer.sender} -> {answer.receiver}: {frames} of {answer.size} bytes{tags}"
     yield f"  {frame.src} -> {frame.dst}"
     for trail in answer.trails[:1]:
