@@ -23,7 +23,7 @@ from lab.observe.peel import conversation, identity, peel
 from lab.observe.sightings import End, PointMap, Sighting, hops_of, latest
 from lab.predict import Prediction, Predictor
 from lab.report.follow import Followed
-from lab.report.where import Answer, Trail
+from lab.report.where import Answer, Caught, Trail
 from lab.state import State
 
 LAST_FRAMES_SECONDS = 0.7
@@ -109,7 +109,7 @@ def _told(
     told = [teller.tell(group, [foretold.get(id(seen)) for seen in group]) for group in groups.values()]
     answers = tuple(answer for answer in told if isinstance(answer, Answer))
     trails = tuple(trail for some in told if not isinstance(some, Answer) for trail in some)
-    return Followed(wanted.text, len(frames), answers, trails)
+    return Followed(wanted.text, len(frames), answers, trails, (), tuple(teller.others))
 
 
 class _Teller:
@@ -119,6 +119,7 @@ class _Teller:
         self.client, self.state, self.captured = client, state, captured
         self.points = PointMap.of(client.plan)
         self.by_mac = macs(client, state)
+        self.others: list[Caught] = []
 
     def foretell(self, frames: Sequence[list[Found]]) -> dict[int, Prediction]:
         """In the order of time, since pSwitches learn from each; for those whose sender is known."""
@@ -138,13 +139,21 @@ class _Teller:
         sender, receiver = (self.by_mac.get(mac) for mac in (first.frame.src, first.frame.dst))
         predicted = [p for p in foretold if p is not None]
         if sender is None or receiver is None or len(predicted) < len(group):
-            return grouped([hops_of(self.points, *self._sightings(seen, sender), latest) for seen in group])
+            return self._trails(group, sender)
         reader = Reader(self.client, Asked(first.frame, len(first.raw), sender, receiver), self.points, self.captured)
         observed = [hops_of(self.points, *self._sightings(seen, sender), reader.choose) for seen in group]
         inside = {seen.end for frame in group for seen in frame if seen.encapsulation}
         data = {(seen.end, seen.time_ns): seen.raw for frame in group for seen in frame}
         answer = reader.answer(observed, predicted, inside, data)
         return exposed(self.client, self.state, replace(answer, what="frame"))
+
+    def _trails(self, group: Sequence[list[Found]], sender: Place | None) -> list[Trail]:
+        """Of frames for many or for strangers: no end to ask about, so only what was seen."""
+        observed = [hops_of(self.points, *self._sightings(seen, sender), latest) for seen in group]
+        for seq, (hops, seen) in enumerate(zip(observed, group, strict=True)):
+            raw = {(f.end[1], f.time_ns): f.raw for f in seen}
+            self.others += [Caught(seq, n, h, raw[h.interface, h.time_ns or 0]) for n, h in enumerate(hops, start=1)]
+        return grouped(observed)
 
     def _sightings(self, seen: Sequence[Found], sender: Place | None) -> tuple[list[Sighting], dict[bytes, End]]:
         name = identity(seen[0].frame)

@@ -81,13 +81,16 @@ class _Ends(Mapping[str, End]):
 
     def __init__(self, node: str, plan: Plan | None) -> None:
         known = plan.node_named.get(node) if plan is not None else None
-        self._node = node
+        self._node, self._plan = node, plan
         self._labels = {i.name: i.label for i in known.interfaces} if known is not None else {}
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str)
 
     def __getitem__(self, name: str) -> End:
+        node, colon, label = name.partition(":")  # as evidence folders name them
+        if colon and (self._plan is None or node in self._plan.node_named):
+            return node, label
         return self._node, self._labels.get(name, name)
 
     def __iter__(self) -> Iterator[str]:

@@ -35,6 +35,7 @@ VERBS = {
     "events": "lab.cli.changes:events",
     "top": "lab.cli.top:top",
     "neighbors": "lab.cli.neighbors:neighbors",
+    "evidence": "lab.cli.evidence:evidence",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",
     "doctor": "lab.cli.about:doctor",

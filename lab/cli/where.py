@@ -22,6 +22,7 @@ class Output:
     as_json: bool
     baseline: Path | None
     directory: Path | None
+    evidence: Path | None = None
 
 
 @click.command()
@@ -50,14 +51,19 @@ class Output:
 )
 @click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
 @click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the answer, its frames and the lab as it was into this new folder (vlab evidence verify).",
+)
+@click.option(
     "--baseline",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="An earlier answer (--json): what has changed is told, and makes exit 1.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver: str | None, flow: str | None,
-          token: str | None, seconds: float, captures: tuple[Path, ...], directory: Path | None, baseline: Path | None,
-          as_json: bool, **look: Any) -> None:  # fmt: skip
+          token: str | None, seconds: float, captures: tuple[Path, ...], directory: Path | None, evidence: Path | None,
+          baseline: Path | None, as_json: bool, **look: Any) -> None:  # fmt: skip
     """Where does a frame go? Send canaries, or follow what others send, and print the trail.
 
     \b
@@ -70,7 +76,8 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     Every wire is captured, so the trail is hop by hop, with who else saw the frame, and who could have. Exit 1: seen
     differs from predicted, or from the --baseline.
     """
-    out = Output(as_json, baseline, directory)
+    out = Output(as_json, baseline, directory, evidence)
+    _check(out, captures)
     if flow is not None and token is not None:
         raise UsageError("--flow or --token, not both")
     if captures:
@@ -108,8 +115,10 @@ def _canaries(
     before = read_answer(out.baseline) if out.baseline else None
     with opened(file, lab) as client:
         question = probe(client.place(sender), client.place(receiver), **look)
+        state = client.state() if out.evidence else None
         answer = ask(client, question, out.directory)
-    told = document(answer)
+        told = document(answer)
+        _keep(client, state, out, told, as_text(answer), answer.caught)
     changed = compared(before, told, str(out.baseline)) if before else []
     if out.as_json:
         say_json({**told, "baseline": {"file": str(out.baseline), "changes": changed}} if before else told)
@@ -123,12 +132,15 @@ def _canaries(
 def _live(file: Path | None, lab: str | None, flow: str | None, token: str | None, seconds: float, out: Output) -> None:
     from lab.answers.follow import follow
     from lab.answers.wanted import flow_wanted, token_wanted
+    from lab.report.follow import as_json, as_text
 
     if out.baseline:
         raise UsageError("--baseline compares answers about canaries (--from, --to)")
     with opened(file, lab) as client:
         wanted = flow_wanted(flow, client.places) if flow is not None else token_wanted(token or "")
+        state = client.state() if out.evidence else None
         told = follow(client, wanted, seconds, out.directory, lambda: click.echo("watching", err=True))
+        _keep(client, state, out, as_json(told), as_text(told), told.caught)
     _say_followed(told, out)
     if not told.agrees:
         raise SystemExit(DIFFERS)
@@ -151,6 +163,24 @@ def _offline(
     _say_followed(told, out)
     if not whole:
         raise CannotTell("a capture is cut off: what is not in it may have been on the wire all the same")
+
+
+def _check(out: Output, captures: tuple[Path, ...]) -> None:
+    """What cannot be done is told before a frame is sent."""
+    from lab.answers.evidence import free_directory
+
+    if out.evidence and captures:
+        raise UsageError("--evidence is of a lab; captures that were given as files are evidence of their own")
+    if out.evidence:
+        free_directory(out.evidence)
+
+
+def _keep(client: Any, state: Any, out: Output, document: dict[str, Any], text: str, caught: Any) -> None:
+    from lab.answers.evidence import Exhibit, write_evidence
+
+    if out.evidence:
+        digest = write_evidence(out.evidence, client, state, Exhibit(document, text, caught))
+        click.echo(f"evidence in {out.evidence}; its manifest has SHA-256 {digest}", err=True)
 
 
 def _say_followed(told: Any, out: Output) -> None:

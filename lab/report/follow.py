@@ -6,20 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lab.report.where import Answer, Trail, hops_json, trail_lines
+from lab.report.where import Answer, Caught, Trail, hops_json, trail_lines
 from lab.report.where import as_json as answer_json
 from lab.report.where import as_text as answer_text
 
 
 @dataclass(frozen=True)
 class Followed:
-    """`wanted` in words; `frames` that were told from each other; `notes`: what the reader should know of the files."""
+    """`wanted` in words; `frames` that were told from each other; `notes`: what the reader should know of the files;
+    `others`: captured frames of `trails`."""
 
     wanted: str
     frames: int
     answers: tuple[Answer, ...] = ()
     trails: tuple[Trail, ...] = ()
     notes: tuple[str, ...] = ()
+    others: tuple[Caught, ...] = ()
+
+    @property
+    def caught(self) -> tuple[Caught, ...]:
+        """Every captured frame, in the order of time."""
+        every = (*(c for answer in self.answers for c in answer.caught), *self.others)
+        return tuple(sorted(every, key=lambda c: c.hop.time_ns or 0))
 
     @property
     def agrees(self) -> bool:
