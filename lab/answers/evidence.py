@@ -56,7 +56,7 @@ def write_evidence(directory: Path, client: LabClient, state: State, exhibit: Ex
         "edits.json": _json(client.ask("edits")),
         "state.json": _json(to_json(state)),
         "plan.txt": render(client.plan),
-        "about.json": _json(_about(client, exhibit.caught)),
+        "about.json": _json(about(client, exhibit.caught)),
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -92,8 +92,8 @@ def comment_of(caught: Caught) -> str:
     return ", ".join(said)
 
 
-def _about(client: LabClient, caught: Sequence[Caught]) -> dict[str, Any]:
-    """Versions, and what is known of the capture and its clock."""
+def about(client: LabClient, caught: Sequence[Caught] = ()) -> dict[str, Any]:
+    """Versions, and what is known of the capture and its clock. No frame is lost: then there is no answer."""
     first = min((c.hop.time_ns or 0 for c in caught), default=0)
     at = datetime.fromtimestamp(first / 1e9, UTC).isoformat() if first else None
     shown = ("name", "file", "since", "datapath")

@@ -35,6 +35,8 @@ VERBS = {
     "events": "lab.cli.changes:events",
     "top": "lab.cli.top:top",
     "neighbors": "lab.cli.neighbors:neighbors",
+    "graph": "lab.cli.picture:graph",
+    "report": "lab.cli.picture:report",
     "evidence": "lab.cli.evidence:evidence",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",
