@@ -37,6 +37,7 @@ VERBS = {
     "neighbors": "lab.cli.neighbors:neighbors",
     "graph": "lab.cli.picture:graph",
     "report": "lab.cli.picture:report",
+    "extcap": "lab.cli.extcap:extcap",
     "evidence": "lab.cli.evidence:evidence",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",

@@ -23,10 +23,10 @@
       const last = hops[hops.length - 1], at = new Map();
       hops.forEach((hop) => at.set(`${hop.x},${hop.y}`, hop));
       at.forEach((hop) => {
-        shape("circle", { class: hop.dropped ? "dot drop" : "dot", cx: hop.x, cy: hop.y, r: 9 });
+        shape("circle", { class: hop.dropped ? "dot drop" : "dot", cx: hop.x, cy: hop.y, r: 7.5 });
         shape("text", { class: "dot-text", x: hop.x, y: hop.y + 3.5 }, hop.dropped ? "\u2715" : hop.n);
       });
-      shape("circle", { class: "now", cx: last.x, cy: last.y, r: 12 });
+      shape("circle", { class: "now", cx: last.x, cy: last.y, r: 10.5 });
     }
     for (const row of table.tBodies[0].rows) row.setAttribute("aria-selected", String(row.rowIndex - 1 === step));
     const hop = trail.hops[step];

@@ -145,15 +145,15 @@ class _Drawing:
     def _anchor(self, item: Item, x: float, y: float, host: str) -> None:
         middle = x + item.width / 2
         if item.role == "pNIC":
-            self.anchors[host, item.name] = (middle, y)
+            self.anchors[host, item.name] = (middle, y - 3)
         elif item.role == "vNIC":
             node, _, interface = item.name.partition(" ")
-            self.anchors[node, interface] = (middle, y + item.height / 2)
-            self.anchors[host, item.port] = (middle, y)
+            self.anchors[node, interface] = (x + item.width, y + item.height / 2)
+            self.anchors[host, item.port] = (middle, y - 3)
         elif item.role == "switch":
             self.anchors[host, item.title] = (middle, y + LINE / 2 + 2)
         elif item.role == "machine":
-            self.anchors[item.name, "eth0"] = (middle, y + item.height / 2)
+            self.anchors[item.name, "eth0"] = (middle, y + item.height)
         elif item.role == "pSwitch":
             self._pswitch_ports(item, x, y)
 

@@ -54,3 +54,16 @@ def test_a_baseline_tells_what_a_change_of_policy_did(vlab: RunningLab, tmp_path
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     assert vlab_cli(*ask, "--baseline", str(broken)).returncode == 2
+
+
+def test_a_report_and_a_picture_of_a_running_lab(vlab: RunningLab, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    done = vlab_cli("report", "--lab", vlab.name, "--from", "web1", "--to", "web2", "-o", str(page))
+    assert done.returncode == 0, done.stderr
+    data = json.loads(page.read_text().partition('id="data">')[2].partition("</script>")[0])
+    hops = data["trails"][0]["hops"]
+    assert [hop["box"] for hop in hops if hop["x"] is None] == []
+    assert hops[-1]["frame_was"] == "Delivered"
+    assert "Ethernet" in {name for name, _ in data["frames"][hops[0]["frame"]]}
+    assert 'title="web1.eth0 to web2.eth0">●' in page.read_text()
+    assert vlab_cli("graph", "--lab", vlab.name).stdout.startswith("<svg")
