@@ -50,6 +50,7 @@ class Output:
     help="Follow in capture files, without a lab: --pcap *.pcapng.",
 )
 @click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
+@click.option("--self-test", "testing", is_flag=True, help="Can this lab's captures be believed?")
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path, file_okay=False),
@@ -63,7 +64,7 @@ class Output:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver: str | None, flow: str | None,
           token: str | None, seconds: float, captures: tuple[Path, ...], directory: Path | None, evidence: Path | None,
-          baseline: Path | None, as_json: bool, **look: Any) -> None:  # fmt: skip
+          baseline: Path | None, as_json: bool, testing: bool, **look: Any) -> None:  # fmt: skip
     """Where does a frame go? Send canaries, or follow what others send, and print the trail.
 
     \b
@@ -72,6 +73,7 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     vlab where --flow 'src web1 dst db1 port 3306'   what the guests say to each other
     vlab where --token c0ffee00...                   whatever carries these bytes
     vlab where --pcap *.pcapng --token c0ffee00...   in files alone; FILE says where their interfaces stand
+    vlab where --self-test                           can this lab's captures be believed?
 
     Every wire is captured, so the trail is hop by hop, with who else saw the frame, and who could have. Exit 1: seen
     differs from predicted, or from the --baseline.
@@ -87,7 +89,9 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     if len(files) > 1:
         raise UsageError(f"one topology FILE, not {len(files)} (captures need --pcap)")
     file = files[0] if files else None
-    if flow is not None or token is not None:
+    if testing:
+        _self_test(file, lab, out)
+    elif flow is not None or token is not None:
         _live(file, lab, flow, token, seconds, out)
     elif sender is None or receiver is None:
         raise UsageError("say --from and --to, or what to follow: --flow, --token, --pcap")
@@ -127,6 +131,21 @@ def _canaries(
         say_changes(changed, out.baseline)
     if not answer.agrees or changed:
         raise SystemExit(DIFFERS)
+
+
+def _self_test(file: Path | None, lab: str | None, out: Output) -> None:
+    """What cannot be believed is no difference from a prediction: it is exit 6."""
+    from lab.answers.selftest import self_test
+    from lab.report.selftest import as_json, as_text
+
+    with opened(file, lab) as client:
+        checks = self_test(client)
+    if out.as_json:
+        say_json(as_json(checks))
+    else:
+        click.echo(as_text(checks))
+    if not all(check.ok for check in checks):
+        raise CannotTell("the instrument is not to be believed")
 
 
 def _live(file: Path | None, lab: str | None, flow: str | None, token: str | None, seconds: float, out: Output) -> None:
