@@ -130,12 +130,15 @@ class Capture:
         assert self.process.stderr is not None
         wanted = self._argv.count("-i")
         with self.process.stderr as words:
-            while len(_SUMMARY.findall(self._said.decode(errors="replace"))) < wanted or self._complaints():
+            while self._summaries() < wanted or not self._said.endswith(b"\n") or self._complaints():
                 chunk = os.read(words.fileno(), 65536)
                 if not chunk:
                     return False
                 self._said += chunk
         return True
+
+    def _summaries(self) -> int:
+        return len(_SUMMARY.findall(self._said.decode(errors="replace")))
 
     def _complaints(self) -> list[str]:
         lines = (line.strip() for line in self._said.decode(errors="replace").splitlines())
