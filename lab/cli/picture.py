@@ -66,6 +66,8 @@ def report(file: Path | None, lab: str | None, sender: str | None, receiver: str
 
     if (sender is None) != (receiver is None):
         raise UsageError("--from and --to, or neither of them")
+    if not output.parent.is_dir():  # told before the work, not after it
+        raise SystemRefused(f"{output.parent}: no such directory")
     with opened(file, lab) as client, progress_bar() as progress:
         answers: tuple[Answer, ...] = ()
         if sender is not None and receiver is not None:

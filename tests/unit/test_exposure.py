@@ -20,7 +20,7 @@ from lab.teaming import initial_state
 from lab.topology.edit import Edition, edits_of, first_edition, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("sniffing", "where-is-my-data", "two-uplinks", "trunk-vgt", "private-vlan", "two-hosts")
+FILES = ("sniffing", "where-is-my-data", "two-uplinks", "trunk-vgt", "private-vlan", "two-hosts", "teaming")
 
 
 def edition(name: str, *changes: tuple[str, str]) -> Edition:
