@@ -7,12 +7,12 @@ statements do not say. Vmknics do not act: what a hypervisor itself can do is to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from lab.frame import BROADCAST, Frame, Tag
+from lab.frame import BROADCAST, Frame, Hop, Point, Tag
 from lab.model import Machine, PortKey, Tagging, Topology
 from lab.predict import remedies
 from lab.predict.clear import in_clear
@@ -48,13 +48,20 @@ class _Search:
 
     def __init__(self, topology: Topology, state: State, flow: Flow) -> None:
         self.topology, self.state, self.flow = topology, state, flow
+        self._ends = (flow.sender, flow.receiver)
         self.now = Predictor(topology, state)
         self.world = self.now.world
         baseline = self.now.predict(flow.sender, flow.frame)
         self.got = {flow.sender, flow.receiver, *flow.seen, *baseline.receivers}
         self.sampled = frozenset(baseline.may_receive) - self.got
-        self.vids = sorted({tag.vid for hop in baseline.hops for tag in hop.vlans[:1]} | self._home(flow))
+        self.vids = sorted(self._on_wires(baseline.hops) | self._home(flow))
         self._full: dict[str, State] = {}
+
+    def _on_wires(self, hops: Sequence[Hop]) -> set[int]:
+        """VLAN IDs that the frame bears on its way, and those of pSwitch ports where it is untagged."""
+        tags = {tag.vid for hop in hops for tag in hop.vlans[:1]}
+        ports = ((hop.box, hop.interface) for hop in hops if hop.point in (Point.PSWITCH_RCV, Point.PSWITCH_SND))
+        return tags | {self.world.switches[box].ports[port].untagged or 0 for box, port in ports}
 
     def _home(self, flow: Flow) -> set[int]:
         """VLAN IDs of the two ends' own ports, and no VLAN: what stays inside a switch bears no tag."""
@@ -69,7 +76,7 @@ class _Search:
 
     def actors(self) -> Iterator[CouldSee]:
         clients = self.world.clients.items()
-        able = {label: g for label, g in clients if g.port.nic.connected and not g.port.nic.is_vmk}
+        able = {label: guest for label, guest in clients if self._may_act(guest)}
         listening = self._listening(able)
         for label, guest in able.items():
             if label not in self.got:
@@ -77,6 +84,13 @@ class _Search:
         for name, machine in self.topology.machines.items():
             if name not in self.got:
                 yield from self._machine(machine)
+
+    def _may_act(self, guest: Guest) -> bool:
+        """A connected vNIC of another VM than the two ends, in a VLAN that the frame is in on its way."""
+        nic, policy = guest.port.nic, guest.port.vlan
+        ends = {self.world.clients[end].port.nic.node for end in self._ends if end in self.world.clients}
+        near = policy.pvlan is not None or any(policy.carries(vid) for vid in self.vids)
+        return nic.connected and not nic.is_vmk and nic.node not in ends and near
 
     def _listening(self, able: Mapping[str, Guest]) -> frozenset[str]:
         """Who gets the frame when all that may listen do, which is cheaper than one prediction for each; a port that
@@ -107,7 +121,7 @@ class _Search:
             why = "MAC learning there believes a frame with the receiver's MAC as its source"
             yield _entry(guest, "forge", why, ("SEC-15", "SEC-18"), f"{group} security.forged_transmits=reject")
         if self._spoofs(label, guest.port.nic.mac, self._tags_of(guest)):
-            way = remedies.quarantine(self.topology, guest.port.nic, self.vids, (self.flow.sender, self.flow.receiver))
+            way = remedies.quarantine(self.topology, guest.port.nic, self.vids, self._ends)
             yield _entry(guest, "arp", _SPOOFED, ("SEC-12", "ATK-5", *(("ATK-11",) if _tags(guest) else ())), way)
         if key in state.promiscuous and policy.promiscuous and policy.forged_transmits and self._floods(label, guest):
             why = "it listens already, and may fill the pSwitch's MAC table so that all is flooded"
@@ -116,7 +130,7 @@ class _Search:
     def _group(self, label: str, guest: Guest) -> Iterator[CouldSee]:
         everything = replace(self.state, all_groups=self.state.all_groups | {_key(guest)})
         if self.flow.frame.dst != BROADCAST and label in self._receivers(everything):
-            way = remedies.quarantine(self.topology, guest.port.nic, self.vids, (self.flow.sender, self.flow.receiver))
+            way = remedies.quarantine(self.topology, guest.port.nic, self.vids, self._ends)
             yield _entry(guest, "group", "its guest may ask for this multicast group", ("FWD-19",), way)
 
     def _owning(self, guest: Guest) -> State:

@@ -138,6 +138,20 @@ def test_who_has_it_already_is_no_could_have_seen() -> None:
     assert "sniffer" not in {node for node, _ in ways(used, "victim.eth0", "gw", listening)}
 
 
+def test_the_other_vnics_of_the_two_ends_are_no_third_party() -> None:
+    two = ("victim: {host: esx1, networks: [web]}", "victim: {host: esx1, networks: [web, sniffers]}")
+    assert "victim" not in {node for node, _ in ways(edition("sniffing", two), "victim.eth0", "gw")}
+    other = ("evil: {host: esx1, networks: [honest]}", "evil: {host: esx1, networks: [honest, sniffers]}")
+    assert ("evil", "promiscuous") in ways(edition("sniffing", other), "victim.eth0", "gw")
+
+
+def test_vlan_12_a_guest_in_the_native_vlan_is_near_to_one_without_a_vlan() -> None:
+    native = ("vmnic0: {switch: tor1, trunk: [10]}", "vmnic0: {switch: tor1, trunk: [10], native: 10}")
+    plain = ("web: {vlan: 10}", "web: {vlan: 0}")
+    found = exposed(edition("sniffing", native, plain), "victim.eth0", "gw")
+    assert ("remote", "arp") in {(e.node, e.action) for e in found}
+
+
 def test_a_frame_that_is_dropped_in_its_own_host_passes_no_other() -> None:
     dropped = exposed(edition("sniffing"), "victim.eth0", "gw", vlans=(Tag(10),))
     assert [(e.node, e.action) for e in dropped] == [("esx1", "capture")]
