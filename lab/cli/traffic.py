@@ -124,7 +124,7 @@ def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: f
 @frame_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) -> None:
-    """Where would a frame go? Nothing is started.
+    """Where would a frame go, and who could see it? Nothing is started.
 
     Every trail is printed, with the ids of the statements (docs/fidelity.md) that decide its steps.
     """
@@ -132,6 +132,8 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     from lab.client import places_of, resolve
     from lab.frame import Frame
     from lab.predict import predict as foretell
+    from lab.predict.exposure import Flow, could_see
+    from lab.report.exposure import could_see_json, could_see_lines
     from lab.report.where import hops_json, trail_lines
     from lab.teaming import initial_state
     from lab.topology import read_topology_file
@@ -139,17 +141,22 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     topology = read_topology_file(file)
     places = places_of(topology)
     question = probe(resolve(sender, places), resolve(receiver, places), 1, None, **look)
-    said = foretell(topology, initial_state(topology), question.sender.label, Frame.parse(question.frame))
+    state, frame = initial_state(topology), Frame.parse(question.frame)
+    said = foretell(topology, state, question.sender.label, frame)
+    could = could_see(topology, state, Flow(question.sender.label, question.receiver.label, frame))
     if as_json:
         delivered = question.receiver.label in said.receivers
         say_json({"schema": 1, "from": question.sender.label, "to": question.receiver.label,
                   "disposition": "delivered" if delivered else "dropped",
-                  "predicted": hops_json(said.hops)})  # fmt: skip
+                  "predicted": hops_json(said.hops),
+                  "exposure": {"could_see": could_see_json(could)}})  # fmt: skip
         return
     for trail in said.trails():
         for line in trail_lines(trail):
             click.echo(line)
         click.echo("")
+    for line in could_see_lines(could):
+        click.echo(line)
 
 
 @click.command()

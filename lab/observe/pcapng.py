@@ -104,7 +104,7 @@ def _describe(section: _Section, block: bytes) -> None:
     section.links.append(link)
     options = dict(_options(section.order, block[16:-4]))
     section.names.append(options.get(_OPT_NAME, b"").decode(errors="replace") or f"interface {len(section.names)}")
-    (resolution,) = options.get(_OPT_RESOLUTION, b"\x06")[:1]
+    (resolution,) = (options.get(_OPT_RESOLUTION) or b"\x06")[:1]
     section.ticks.append(2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution)
 
 
@@ -129,30 +129,32 @@ class Survey(NamedTuple):
 
 
 def survey(path: Path) -> Survey:
-    """A walk over all blocks. Raises CannotTell for what is no pcapng file."""
-    data, at, packets, comment, section = path.read_bytes(), 0, 0, "", _Section()
+    """A walk over all blocks of a file that is not empty. Raises CannotTell for what is no pcapng file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _surveyed(path, data)
+
+
+def _surveyed(path: Path, data: mmap.mmap) -> Survey:
+    at, size, packets, comment, section = 0, len(data), 0, "", _Section()
     links: set[int] = set()
-    while at + 12 <= len(data):
+    while at + 12 <= size:
         kind, length = struct.unpack_from(section.order + "II", data, at)
         if kind == _SECTION:
             section = _Section("<" if data[at + 8 : at + 12] == _LITTLE_MAGIC else ">")
             (length,) = struct.unpack_from(section.order + "I", data, at + 4)
         if length < 12 or length % 4 or (at == 0 and kind != _SECTION):
             raise CannotTell(f"{path} is no pcapng file (byte {at})")
-        if at + length > len(data):
+        if at + length > size:
             break
         if kind == _SECTION:
-            comment = (
-                dict(_options(section.order, data[at + 24 : at + length - 4]))
-                .get(_OPT_COMMENT, b"")
-                .decode(errors="replace")
-            )
+            said = dict(_options(section.order, data[at + 24 : at + length - 4])).get(_OPT_COMMENT, b"")
+            comment = said.decode(errors="replace")
         elif kind == _INTERFACE:
             _describe(section, data[at : at + length])
             links.add(section.links[-1])
         packets += kind == _ENHANCED
         at += length
-    return Survey(comment, frozenset(links), packets, None if at == len(data) else at)
+    return Survey(comment, frozenset(links), packets, None if at == size else at)
 
 
 def as_pcapng(path: Path, directory: Path) -> Path:

@@ -149,7 +149,7 @@ PREDICTIONS = [
 @pytest.mark.parametrize(("sender", "receiver", "words", "disposition", "reason"), PREDICTIONS)
 def test_predict(sender: str, receiver: str, words: list[str], disposition: str, reason: str | None) -> None:
     said = document("predict", str(TOPOLOGY), "--from", sender, "--to", receiver, *words)
-    assert set(said) == {"schema", "from", "to", "disposition", "predicted"}
+    assert set(said) == {"schema", "from", "to", "disposition", "predicted", "exposure"}
     assert (said["schema"], said["from"], said["to"]) == (1, f"{sender}.eth0", f"{receiver}.eth0")
     assert (said["disposition"], said["predicted"][-1]["reason"]) == (disposition, reason)
     assert {frozenset(hop) for hop in said["predicted"]} == {frozenset(HOP)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from scapy.packet import Packet as Layers
 from scapy.utils import PcapNgWriter, PcapWriter
 
 from lab.answers.offline import follow_files
-from lab.answers.wanted import canaries, flow_wanted, token_wanted
+from lab.answers.wanted import Wanted, canaries, flow_wanted, token_wanted
 from lab.client import Place
 from lab.errors import CannotTell, LabError, UsageError
 from lab.frame import Frame, Tag
@@ -107,6 +109,30 @@ def of_link_type(path: Path, link: int) -> Path:
     section = struct.pack("<IIIHHq", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1) + struct.pack("<I", 28)
     path.write_bytes(section + interface)
     return path
+
+
+def test_captures_that_bits_have_fallen_out_of_never_show_a_traceback(tmp_path: Path) -> None:
+    rng, whole = random.Random(3), capture(tmp_path / "a.pcapng", [(n / 10, bytes(data(number=n))) for n in range(9)])
+    outcomes = Counter(_followed(tmp_path / "b.pcapng", broken(whole.read_bytes(), rng)) for _ in range(300))
+    assert set(outcomes) == {"told", "refused"}
+
+
+def broken(raw: bytes, rng: random.Random) -> bytes:
+    """With some bytes changed, taken out or put in."""
+    mangled = bytearray(raw)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(mangled))
+        mangled[at : at + rng.randrange(8)] = rng.randbytes(rng.randrange(8))
+    return bytes(mangled)
+
+
+def _followed(path: Path, raw: bytes) -> str:
+    path.write_bytes(raw)
+    try:
+        follow_files([path], Wanted("all"), None)
+    except LabError:
+        return "refused"
+    return "told"
 
 
 def written(path: Path, content: bytes) -> Path:
