@@ -136,11 +136,11 @@ def _controls(page: Page) -> Iterator[str]:
             number += 1
     yield '<div class="bar" role="toolbar" aria-label="Step through the trail">'
     for name, words in (
-        ("first", "⏮ First"),
+        ("first", "First"),
         ("back", "◀ Back"),
         ("play", "Play"),
         ("next", "Next ▶"),
-        ("last", "Last ⏭"),
+        ("last", "Last"),
     ):
         yield f'<button type="button" id="{name}">{words}</button>'
     yield f'<label>Trail <select id="which">{"".join(options)}</select></label>'
