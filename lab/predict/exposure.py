@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 from lab.frame import BROADCAST, Frame, Hop, Point, Tag
 from lab.model import Machine, PortKey, Tagging, Topology
@@ -212,7 +211,7 @@ def _tags(guest: Guest) -> bool:
 
 
 def _entry(guest: Guest, action: str, why: str, statements: tuple[str, ...], closes: str) -> CouldSee:
-    nic: Any = guest.port.nic
+    nic = guest.port.nic
     return CouldSee(nic.node, guest.part.host, nic.port, "guest", action, why, statements, closes)
 
 
