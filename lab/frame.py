@@ -80,9 +80,12 @@ class Point(StrEnum):
     SWITCH_OUTPUT = "EtherswitchOutput"
     PORT_OUTPUT = "PortOutput"
     DROP = "Drop"
+    CAPTURE = "Capture"
+    """Somewhere: a capture file that says no more than an interface's name."""
 
 
-WIRE_POINTS = frozenset(Point) - {Point.DISPATCH, Point.SWITCH_OUTPUT, Point.PORT_OUTPUT, Point.DROP}
+RECEIVE_POINTS = frozenset({Point.VNIC_RX, Point.VMK_RX, Point.NIC_RX})
+WIRE_POINTS = frozenset(Point) - {Point.DISPATCH, Point.SWITCH_OUTPUT, Point.PORT_OUTPUT, Point.DROP, Point.CAPTURE}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -141,7 +144,8 @@ class Hop(NamedTuple):
     name where the hop was seen (`eth0` in web1, `web1.eth0` on its switch, `vmnic0`, `esx1-vmnic0`); `direction`
     is `in` or `out` as that interface's side sees it (VnicTx is `out`, PortInput `in`). A hop with a `reason` is
     where the frame, or one copy, ended. `parent` is the index of the hop before it in the same sequence. A predicted
-    hop that is not `certain` may be seen or not (a sampled mirror copy).
+    hop that is not `certain` may be seen or not (a sampled mirror copy). `encapsulation` is what the frame was seen
+    inside of (`gre`, `erspan2`, `erspan3`, `vxlan`), innermost last.
 
     A named tuple, because a matrix makes a million of them and a frozen dataclass takes three times as long to make.
     """
@@ -163,6 +167,18 @@ class Hop(NamedTuple):
     medium: str = "vswitch"
     in_clear: bool = True
     certain: bool = True
+    encapsulation: str = ""
+
+    @property
+    def observation(self) -> str:
+        """In NSX Traceflow's words: Received, Forwarded, Delivered or Dropped."""
+        if self.reason is not None:
+            return "Dropped"
+        if self.point in RECEIVE_POINTS:
+            return "Delivered"
+        if not self.direction:
+            return "Seen"
+        return "Received" if self.direction == "in" else "Forwarded"
 
     @property
     def key(self) -> tuple[str, str, str, str, tuple[int, ...], str, str]:

@@ -149,3 +149,36 @@ def _check_packet(path: Path, number: int, raw: bytes, about: Any, linktype: int
         raise UsageError(f"{path}: packet {number} was captured cut short ({len(raw)} of {whole} bytes)")
     if len(raw) < 14:
         raise UsageError(f"{path}: packet {number} has {len(raw)} bytes, an Ethernet header has 14")
+
+
+Layer = tuple[str, tuple[tuple[str, str], ...]]
+"""A protocol's name, and its fields as text."""
+
+
+def layers(raw: bytes) -> tuple[Layer, ...]:
+    """A frame decoded layer by layer, for a reader. What cannot be decoded comes last, in hexadecimal."""
+    _scapy("inet"), _scapy("inet6")
+    packet = _scapy("l2").Ether(raw)
+    found: list[Layer] = []
+    while packet is not None and packet.name != "NoPayload":
+        if packet.name in ("Raw", "Padding"):
+            found.append((packet.name, (("bytes", bytes(packet).hex(" ")), *_canary_fields(bytes(packet)))))
+        else:
+            known = ((f.name, packet.fields.get(f.name, packet.getfieldval(f.name))) for f in packet.fields_desc)
+            found.append((packet.name, tuple((name, _field(packet, name, value)) for name, value in known)))
+        packet = packet.payload
+    return tuple(found)
+
+
+def _field(packet: Any, name: str, value: Any) -> str:
+    try:
+        return str(packet.get_field(name).i2repr(packet, value))
+    except Exception:  # scapy's own words for odd values are many
+        return repr(value)
+
+
+def _canary_fields(data: bytes) -> tuple[tuple[str, str], ...]:
+    at = data.find(b"VLABCNRY")
+    if at < 0:
+        return ()
+    return ("canary", data[at + 8 : at + 24].hex()), ("number", str(int.from_bytes(data[at + 24 : at + 28], "big")))

@@ -210,6 +210,8 @@ class _Run:
             expectations=tuple(self._verdict(e) for e in self.topology.expect),
             canaries=sum(map(len, self.matrix.shots.values())),
             seconds=seconds,
+            senders=tuple(place.label for place in self.everyone()),
+            received=frozenset(self.received()),
         )
 
     def _differences(self) -> Iterator[Difference]:

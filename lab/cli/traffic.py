@@ -1,4 +1,4 @@
-"""send, capture, where, predict, verify: questions with frames."""
+"""send, capture, predict, verify: questions with frames."""
 
 from __future__ import annotations
 
@@ -118,47 +118,13 @@ def send(lab: str | None, sender: str, receiver: str | None, count: int, rate: f
 
 
 @click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@lab_option
-@click.option("--from", "sender", required=True, help="web1, web1.eth1, esx1.vmk0, gw.")
-@click.option("--to", "receiver", required=True)
-@frame_options
-@click.option("--count", default=3, type=click.IntRange(1, 10000), show_default=True)
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=1000.0, show_default=True)
-@click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def where(file: Path | None, lab: str | None, sender: str, receiver: str, count: int, rate: float,
-          directory: Path | None,
-          as_json: bool, **look: Any) -> None:  # fmt: skip
-    """Where does a frame go? Send canaries, print their trail.
-
-    Every wire is captured, so the trail is hop by hop, with who else saw the frame.
-    With FILE a lab is built for the question and taken down after it. Exit 1: seen differs from predicted.
-    """
-    from lab.answers.probes import probe
-    from lab.answers.where import where as ask
-    from lab.report.where import as_json as document
-    from lab.report.where import as_text
-
-    with opened(file, lab) as client:
-        question = probe(client.place(sender), client.place(receiver), count, rate, **look)
-        answer = ask(client, question, directory)
-    if as_json:
-        say_json(document(answer))
-    else:
-        click.echo(as_text(answer))
-    if not answer.agrees:
-        raise SystemExit(DIFFERS)
-
-
-@click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--from", "sender", required=True, help="web1, web1.eth1, esx1.vmk0, gw.")
 @click.option("--to", "receiver", required=True)
 @frame_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) -> None:
-    """Where would a frame go? Nothing is started.
+    """Where would a frame go, and who could see it? Nothing is started.
 
     Every trail is printed, with the ids of the statements (docs/fidelity.md) that decide its steps.
     """
@@ -166,6 +132,8 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     from lab.client import places_of, resolve
     from lab.frame import Frame
     from lab.predict import predict as foretell
+    from lab.predict.exposure import Flow, could_see
+    from lab.report.exposure import could_see_json, could_see_lines
     from lab.report.where import hops_json, trail_lines
     from lab.teaming import initial_state
     from lab.topology import read_topology_file
@@ -173,17 +141,22 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     topology = read_topology_file(file)
     places = places_of(topology)
     question = probe(resolve(sender, places), resolve(receiver, places), 1, None, **look)
-    said = foretell(topology, initial_state(topology), question.sender.label, Frame.parse(question.frame))
+    state, frame = initial_state(topology), Frame.parse(question.frame)
+    said = foretell(topology, state, question.sender.label, frame)
+    could = could_see(topology, state, Flow(question.sender.label, question.receiver.label, frame))
     if as_json:
         delivered = question.receiver.label in said.receivers
         say_json({"schema": 1, "from": question.sender.label, "to": question.receiver.label,
                   "disposition": "delivered" if delivered else "dropped",
-                  "predicted": hops_json(said.hops)})  # fmt: skip
+                  "predicted": hops_json(said.hops),
+                  "exposure": {"could_see": could_see_json(could)}})  # fmt: skip
         return
     for trail in said.trails():
         for line in trail_lines(trail):
             click.echo(line)
         click.echo("")
+    for line in could_see_lines(could):
+        click.echo(line)
 
 
 @click.command()

@@ -105,18 +105,18 @@ class Capture:
             self.process.send_signal(signal.SIGINT)
 
     def stop(self) -> CaptureStats:
-        """Raises CannotTell when dumpcap failed (a full disk, an interface that went away) or had ended by itself
+        """The file is whole on return; the process may live a little longer (`forget` it).
+
+        Raises CannotTell when dumpcap failed (a full disk, an interface that went away) or had ended by itself
         without having reached its limit of frames: what came afterwards is not in the file."""
         limited = "-c" in self._argv
         if not self.alive() and not self.process.returncode and not limited and not self._asked:
             raise CannotTell("the capture was ended by somebody else: what came after that is not in it")
         self.ask_to_stop()
-        assert self.process.stderr is not None
-        self._said += self.process.stderr.read()
-        self.process.stderr.close()
-        self.process.wait()
-        if self.process.returncode:
-            raise CannotTell(f"the capture ended early: dumpcap: {self._last_words()}")
+        if not self._read_summary():
+            self.process.wait()
+            if self.process.returncode:
+                raise CannotTell(f"the capture ended early: dumpcap: {self._last_words()}")
         found = _SUMMARY.findall(self._said.decode(errors="replace"))
         if not found:
             raise CannotTell(f"the capture did not say what it lost: dumpcap: {self._last_words()}")
@@ -124,7 +124,25 @@ class Capture:
         lost = {n: 0 if limited else int(dropped) - int(flushed or 0) for n, _, dropped, flushed in found}
         return CaptureStats({n: int(got) for n, got, _, _ in found}, lost)
 
+    def _read_summary(self) -> bool:
+        """True once dumpcap has told what it lost at every interface and complained of nothing: the file is whole
+        then, and what is left is to close its sockets, for which the kernel takes 25 ms each. False at its end."""
+        assert self.process.stderr is not None
+        wanted = self._argv.count("-i")
+        with self.process.stderr as words:
+            while self._summaries() < wanted or not self._said.endswith(b"\n") or self._complaints():
+                chunk = os.read(words.fileno(), 65536)
+                if not chunk:
+                    return False
+                self._said += chunk
+        return True
+
+    def _summaries(self) -> int:
+        return len(_SUMMARY.findall(self._said.decode(errors="replace")))
+
+    def _complaints(self) -> list[str]:
+        lines = (line.strip() for line in self._said.decode(errors="replace").splitlines())
+        return [line for line in lines if line and not line.startswith(("Capturing on", "File:", "Packets"))]
+
     def _last_words(self) -> str:
-        lines = [line.strip() for line in self._said.decode(errors="replace").splitlines() if line.strip()]
-        told = [line for line in lines if not line.startswith(("Capturing on", "File:", "Packets"))]
-        return " ".join(told) or f"exit status {self.process.poll()}"
+        return " ".join(self._complaints()) or f"exit status {self.process.poll()}"

@@ -34,6 +34,7 @@ class _Section:
 
     order: str = "<"
     names: list[str] = field(default_factory=list)
+    links: list[int] = field(default_factory=list)
     ticks: list[int] = field(default_factory=list)
 
 
@@ -99,9 +100,11 @@ class CaptureFile:
 
 
 def _describe(section: _Section, block: bytes) -> None:
+    (link,) = struct.unpack_from(section.order + "H", block, 8)
+    section.links.append(link)
     options = dict(_options(section.order, block[16:-4]))
     section.names.append(options.get(_OPT_NAME, b"").decode(errors="replace") or f"interface {len(section.names)}")
-    (resolution,) = options.get(_OPT_RESOLUTION, b"\x06")[:1]
+    (resolution,) = (options.get(_OPT_RESOLUTION) or b"\x06")[:1]
     section.ticks.append(2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution)
 
 
@@ -113,6 +116,62 @@ def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield code, data[at + 4 : at + 4 + length]
         at += 4 + (length + 3 & ~3)
+
+
+class Survey(NamedTuple):
+    """What a file is as a whole. `comment` is its section's; `links` the link types of its interfaces (1: Ethernet);
+    `cut_at`: the byte where it breaks off, None when it is whole."""
+
+    comment: str
+    links: frozenset[int]
+    packets: int
+    cut_at: int | None
+
+
+def survey(path: Path) -> Survey:
+    """A walk over all blocks of a file that is not empty. Raises CannotTell for what is no pcapng file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _surveyed(path, data)
+
+
+def _surveyed(path: Path, data: mmap.mmap) -> Survey:
+    at, size, packets, comment, section = 0, len(data), 0, "", _Section()
+    links: set[int] = set()
+    while at + 12 <= size:
+        kind, length = struct.unpack_from(section.order + "II", data, at)
+        if kind == _SECTION:
+            section = _Section("<" if data[at + 8 : at + 12] == _LITTLE_MAGIC else ">")
+            (length,) = struct.unpack_from(section.order + "I", data, at + 4)
+        if length < 12 or length % 4 or (at == 0 and kind != _SECTION):
+            raise CannotTell(f"{path} is no pcapng file (byte {at})")
+        if at + length > size:
+            break
+        if kind == _SECTION:
+            said = dict(_options(section.order, data[at + 24 : at + length - 4])).get(_OPT_COMMENT, b"")
+            comment = said.decode(errors="replace")
+        elif kind == _INTERFACE:
+            _describe(section, data[at : at + length])
+            links.add(section.links[-1])
+        packets += kind == _ENHANCED
+        at += length
+    return Survey(comment, frozenset(links), packets, None if at == size else at)
+
+
+def as_pcapng(path: Path, directory: Path) -> Path:
+    """The file itself, or a copy in `directory` that Wireshark's editcap made of another kind of capture file.
+
+    Raises CannotTell for what it cannot read either."""
+    with path.open("rb") as file:
+        if file.read(4) == _SECTION.to_bytes(4, "little"):
+            return path
+    copy = directory / f"{path.stem}.pcapng"
+    try:
+        done = subprocess.run(["editcap", "-F", "pcapng", str(path), str(copy)], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise MachineLacks("editcap is not installed (Debian package wireshark-common)") from error
+    if done.returncode:
+        raise CannotTell(f"{path} is no capture file: {done.stderr.strip().splitlines()[-1]}")
+    return copy
 
 
 def merge_pcapng(paths: Sequence[Path], out: Path) -> None:

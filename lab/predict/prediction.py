@@ -45,7 +45,12 @@ class Prediction:
     @cached_property
     def receivers(self) -> tuple[str, ...]:
         """Labels of the vNICs (`web2.eth0`), vmknics (`esx2.vmk0`) and machines (`gw`) that surely get a copy."""
-        return tuple(_label(hop) for hop in self.hops if hop.point in RECEIVED and hop.certain and not _mirror(hop))
+        return tuple(label_of(hop) for hop in self.hops if hop.point in RECEIVED and hop.certain and not _mirror(hop))
+
+    @cached_property
+    def may_receive(self) -> tuple[str, ...]:
+        """Labels of those that get a copy or not: of a sampled mirroring session."""
+        return tuple(label_of(h) for h in self.hops if h.point in RECEIVED and not h.certain and not _mirror(h))
 
     @cached_property
     def statements(self) -> tuple[str, ...]:
@@ -77,7 +82,8 @@ def _mirror(hop: Hop) -> bool:
     return hop.interface.endswith(MIRROR_PORT)
 
 
-def _label(hop: Hop) -> str:
-    if hop.point is Point.NIC_RX:
+def label_of(hop: Hop) -> str:
+    """Of the vNIC, vmknic or machine at a sending or receiving point."""
+    if hop.point in (Point.NIC_RX, Point.NIC_TX):
         return hop.node
-    return f"{hop.box}.{hop.interface}" if hop.point is Point.VMK_RX else f"{hop.node}.{hop.interface}"
+    return f"{hop.box}.{hop.interface}" if hop.point in (Point.VMK_RX, Point.VMK_TX) else f"{hop.node}.{hop.interface}"

@@ -36,6 +36,11 @@ class Predictor:
         self._scene = scene
         self._learned = Learned(state)
 
+    @property
+    def world(self) -> World:
+        """The topology as it is looked up; the same for every state."""
+        return self._scene.world
+
     def with_state(self, state: State) -> Predictor:
         return Predictor(self._scene.world.topology, state, self._scene)
 

@@ -36,7 +36,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Report:
-    """`pairs` are ordered pairs of vNICs, `agree` those for which every frame was seen exactly as predicted."""
+    """`pairs` are ordered pairs of vNICs, `agree` those for which every frame was seen exactly as predicted. `senders`:
+    who took part, in file order; `received`: (sender, receiver) between whom any frame passed."""
 
     pairs: int
     agree: int
@@ -44,6 +45,8 @@ class Report:
     expectations: tuple[Verdict, ...]
     canaries: int
     seconds: float
+    senders: tuple[str, ...] = ()
+    received: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def ok(self) -> bool:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.frame import Frame, Hop, Point
+from lab.predict.clear import in_clear
+from lab.predict.passing import CouldSee
+from lab.report.exposure import could_see_json, could_see_lines
+from lab.report.tally import Tally, tally_json, tally_lines
 
 RULE = "-" * 78
 
@@ -31,8 +35,20 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Caught:
+    """A frame as it was captured: of the sent ones the `seq`th, at hop `number` of its trail. `hop.time_ns` counts from
+    the epoch."""
+
+    seq: int
+    number: int
+    hop: Hop
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Answer:
-    """`disposition` is about the intended receiver; `trails` has the receiver's first."""
+    """`disposition` is about the intended receiver; `trails` has the receiver's first. `tally`: what was predicted and
+    what observed at each place; `caught`: the captured frames in the order of time."""
 
     frame: Frame
     size: int
@@ -47,6 +63,10 @@ class Answer:
     differences: tuple[str, ...]
     path: tuple[str, ...]
     did_see: tuple[Seen, ...]
+    could_see: tuple[CouldSee, ...] = ()
+    tally: tuple[Tally, ...] = ()
+    caught: tuple[Caught, ...] = ()
+    what: str = "canary frame"
 
     @property
     def ending(self) -> Hop | None:
@@ -88,7 +108,10 @@ def as_json(answer: Answer) -> dict[str, Any]:
                 {"node": s.node, "box": s.box, "point": s.point.value, "interface": s.interface, "why": s.why}
                 for s in answer.did_see
             ],
+            "could_see": could_see_json(answer.could_see),
+            "in_clear": in_clear(frame),
         },
+        "three_way": tally_json(answer.tally, answer.could_see),
     }
 
 
@@ -100,6 +123,7 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
             "hop": number,
             "box": hop.box,
             "point": hop.point.value,
+            "observation": hop.observation,
             "direction": hop.direction,
             "interface": hop.interface,
             "node": hop.node,
@@ -109,6 +133,8 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
             "pcp": [tag.pcp for tag in hop.vlans],
             "src": hop.src,
             "dst": hop.dst,
+            "macs_rewritten": (hop.src, hop.dst) != (hops[0].src, hops[0].dst),
+            "encapsulation": hop.encapsulation or None,
             "in_clear": hop.in_clear,
             "evidence": hop.evidence,
             "time_ns": None if hop.time_ns is None else hop.time_ns - start,
@@ -127,7 +153,7 @@ def as_text(answer: Answer) -> str:
 def _lines(answer: Answer) -> Iterator[str]:
     frame = answer.frame
     tags = f", tagged {'/'.join(map(str, frame.vlans))}" if frame.vlans else ", untagged"
-    frames = "1 canary frame" if answer.sent == 1 else f"{answer.sent} canary frames"
+    frames = f"1 {answer.what}" if answer.sent == 1 else f"{answer.sent} {answer.what}s"
     yield f"{answer.sender} -> {answer.receiver}: {frames} of {answer.size} bytes{tags}"
     yield f"  {frame.src} -> {frame.dst}"
     for trail in answer.trails[:1]:
@@ -139,8 +165,11 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield verdict(answer)
     for difference in answer.differences:
         yield f"  {difference}"
+    for line in tally_lines(answer.tally, answer.could_see):
+        yield f"  {line}"
     if answer.did_see:
         yield "  seen off the path by: " + ", ".join(f"{s.node} ({s.why})" for s in answer.did_see)
+    yield from could_see_lines(answer.could_see)
 
 
 def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
@@ -148,15 +177,18 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
     start = next((hop.time_ns for hop in hops if hop.time_ns is not None), 0)
     boxes = max((len(hop.box) for hop in hops), default=3)
     ports = max((len(hop.interface) for hop in hops), default=9)
-    head = f"  hop  {'box':{boxes}}  {'point':18}  {'interface':{max(ports, 9)}}  {'VLAN':9}  {'us':>8}"
+    ports = max(ports, 9)
+    head = f"  hop  {'box':{boxes}}  {'frame':9}  {'point':18}  {'interface':{ports}}  {'VLAN':9}  {'us':>8}"
     yield f"{head}  evidence  decided by"
     for number, hop in enumerate(hops, start=1):
         vlan = "/".join(map(str, hop.vlans)) or "-"
         time = "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}"
         why = f"{hop.reason}  " if hop.reason else ""
-        decided = why + " ".join(hop.statements)
-        row = f"  {number:3}  {hop.box:{boxes}}  {hop.point.value:18}  {hop.interface:{max(ports, 9)}}"
-        yield f"{row}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
+        rewritten = "  MACs rewritten" if (hop.src, hop.dst) != (hops[0].src, hops[0].dst) else ""
+        inside = f"  in {hop.encapsulation}" if hop.encapsulation else ""
+        decided = why + " ".join(hop.statements) + inside + rewritten
+        row = f"  {number:3}  {hop.box:{boxes}}  {hop.observation:9}  {hop.point.value:18}"
+        yield f"{row}  {hop.interface:{ports}}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
 
 
 def _end_text(hops: Sequence[Hop]) -> str:

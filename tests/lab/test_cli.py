@@ -137,7 +137,8 @@ def test_schema_is_a_json_schema_that_the_shipped_files_use_the_words_of() -> No
 
 
 HOP = {"hop", "box", "point", "direction", "interface", "node", "switch", "medium", "vlans", "pcp", "src", "dst",
-       "in_clear", "evidence", "time_ns", "reason", "statements"}  # fmt: skip
+       "in_clear", "evidence", "time_ns", "reason", "statements", "observation", "macs_rewritten",
+       "encapsulation"}  # fmt: skip
 PREDICTIONS = [
     pytest.param("web1", "web2", [], "delivered", None, id="delivered"),
     pytest.param("web1", "db2", [], "dropped", "VlanTag Mismatch", id="other VLAN"),
@@ -148,7 +149,7 @@ PREDICTIONS = [
 @pytest.mark.parametrize(("sender", "receiver", "words", "disposition", "reason"), PREDICTIONS)
 def test_predict(sender: str, receiver: str, words: list[str], disposition: str, reason: str | None) -> None:
     said = document("predict", str(TOPOLOGY), "--from", sender, "--to", receiver, *words)
-    assert set(said) == {"schema", "from", "to", "disposition", "predicted"}
+    assert set(said) == {"schema", "from", "to", "disposition", "predicted", "exposure"}
     assert (said["schema"], said["from"], said["to"]) == (1, f"{sender}.eth0", f"{receiver}.eth0")
     assert (said["disposition"], said["predicted"][-1]["reason"]) == (disposition, reason)
     assert {frozenset(hop) for hop in said["predicted"]} == {frozenset(HOP)}
@@ -158,12 +159,13 @@ def test_predict(sender: str, receiver: str, words: list[str], disposition: str,
 def test_where_in_json(vlab: RunningLab) -> None:
     said = document("where", "--lab", vlab.name, "--from", "web1", "--to", "web2")
     assert set(said) == {"schema", "from", "to", "frame", "sent", "disposition", "flooded", "reason", "dropped_at",
-                         "trails", "predicted", "agrees", "differences", "exposure", "statements"}  # fmt: skip
+                         "trails", "predicted", "agrees", "differences", "exposure", "statements",
+                         "three_way"}  # fmt: skip
     assert set(said["frame"]) == {"src", "dst", "vlans", "pcp", "ethertype", "bytes"}
     assert (said["sent"], said["disposition"], said["agrees"], said["reason"]) == (3, "delivered", True, None)
     assert {frozenset(hop) for trail in said["trails"] for hop in trail["hops"]} == {frozenset(HOP)}
     assert sum(trail["count"] for trail in said["trails"]) >= 3
-    assert set(said["exposure"]) == {"path", "did_see"}
+    assert set(said["exposure"]) == {"path", "did_see", "could_see", "in_clear"}
     assert said["exposure"]["path"] == ["web1", "esx1", "tor1", "esx2", "web2"]
 
 

@@ -19,6 +19,7 @@ PURE = [
     "lab.topology", "lab.topology.edit", "lab.plan", "lab.predict", "lab.model", "lab.state", "lab.state_json",
     "lab.frame", "lab.report.where", "lab.report.verify", "lab.report.top",
     "lab.observe.trace",
+    "lab.predict.exposure", "lab.report.page", "lab.report.follow", "lab.report.selftest", "lab.observe.peel",
 ]  # fmt: skip
 
 

@@ -1,0 +1,208 @@
+"""Frames followed in files alone: what is told apart, what bad files say, and what a user's words mean."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Packet as Layers
+from scapy.utils import PcapNgWriter, PcapWriter
+
+from lab.answers.offline import follow_files
+from lab.answers.wanted import Wanted, canaries, flow_wanted, token_wanted
+from lab.client import Place
+from lab.errors import CannotTell, LabError, UsageError
+from lab.frame import Frame, Tag
+from lab.observe.pcapng import survey
+from lab.observe.peel import identity, peel
+from traffic.erspan import Copy, encapsulate
+
+A, B, GW = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:01"
+SECRET = bytes.fromhex("c0ffee00c0ffee11")
+PLACES = {
+    "web1.eth0": Place("web1.eth0", "web1", "eth0", A, "10.0.10.1/24"),
+    "db1.eth0": Place("db1.eth0", "db1", "eth0", B, ""),
+}
+
+
+def data(ttl: int = 64, number: int = 1, src: str = A, dst: str = B) -> Layers:
+    return Ether(src=src, dst=dst) / IP(src="10.0.0.1", dst="10.0.0.2", ttl=ttl, id=number) / UDP(dport=7) / SECRET
+
+
+def capture(path: Path, frames: Sequence[tuple[float, bytes]]) -> Path:
+    writer = PcapNgWriter(str(path))
+    for at, raw in frames:
+        packet = Ether(raw)
+        packet.time = at
+        writer.write(packet)
+    writer.close()
+    return path
+
+
+def test_a_frame_is_the_same_with_other_tags_macs_and_time_to_live() -> None:
+    plain, routed = Frame.parse(bytes(data())), Frame.parse(bytes(data(ttl=63, src=GW)))
+    tagged = Frame(A, B, (Tag(10),), plain.ethertype, plain.payload)
+    assert identity(plain) == identity(routed) == identity(tagged)
+    assert identity(plain) != identity(Frame.parse(bytes(data(number=2))))
+
+
+@pytest.mark.parametrize("kind", ["gre", "erspan2", "erspan3"])
+def test_mir_6_a_mirrored_copy_is_taken_out_of_its_encapsulation(kind: str) -> None:
+    inner = bytes(data())
+    packet = IP(src="10.9.0.1", dst="10.9.0.2", proto=47) / encapsulate(kind, Copy(inner), 5, 0, 1, 0)
+    peeled = peel(bytes(Ether(src=GW, dst=B) / packet))
+    assert (peeled.encapsulation, peeled.frame.to_bytes()) == (kind, inner)
+
+
+def test_vxlan_is_taken_off_and_what_only_looks_like_it_is_not() -> None:
+    outer = Ether(src=GW, dst=B) / IP(src="10.9.0.1", dst="10.9.0.2") / UDP(sport=5, dport=4789)
+    assert peel(bytes(outer / VXLAN(vni=7) / data())).encapsulation == "vxlan"
+    assert peel(bytes(outer / b"short")).encapsulation == ""
+
+
+def test_a_token_is_followed_over_files_and_a_routed_hop(tmp_path: Path) -> None:
+    first = capture(tmp_path / "a.pcapng", [(1.0, bytes(data())), (1.5, bytes(data(number=2)))])
+    second = capture(
+        tmp_path / "b.pcapng", [(1.001, bytes(data(ttl=63, src=GW))), (1.2, bytes(Ether(src=A) / b"else"))]
+    )
+    told, whole = follow_files([first, second], token_wanted(SECRET.hex(":")), None)
+    assert whole
+    assert (told.frames, [t.count for t in told.trails]) == (2, [1, 1])
+    ways = [[(hop.box, hop.src) for hop in trail.hops] for trail in told.trails]
+    assert [("a", A), ("b", GW)] in ways
+    assert [("a", A)] in ways
+
+
+def test_what_is_sent_again_is_another_frame(tmp_path: Path) -> None:
+    file = capture(tmp_path / "a.pcapng", [(1.0, bytes(data())), (2.0, bytes(data()))])
+    told, _ = follow_files([file], token_wanted(SECRET.hex()), None)
+    assert (told.frames, told.trails[0].count) == (2, 2)
+
+
+def test_a_classic_pcap_file_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "old.pcap"
+    writer = PcapWriter(str(path), linktype=1)
+    writer.write(data())
+    writer.close()
+    assert follow_files([path], token_wanted(SECRET.hex()), None)[0].frames == 1
+
+
+def test_a_file_that_breaks_off_is_read_up_to_there_and_told(tmp_path: Path) -> None:
+    whole = capture(tmp_path / "a.pcapng", [(1.0, bytes(data())), (2.0, bytes(data(number=2)))])
+    cut = tmp_path / "cut.pcapng"
+    cut.write_bytes(whole.read_bytes()[:-10])
+    told, complete = follow_files([cut], token_wanted(SECRET.hex()), None)
+    assert (told.frames, complete) == (1, False)
+    assert "breaks off at byte" in told.notes[0]
+    assert survey(whole).cut_at is None
+
+
+def of_link_type(path: Path, link: int) -> Path:
+    interface = struct.pack("<IIHHI", 1, 20, link, 0, 0) + struct.pack("<I", 20)
+    section = struct.pack("<IIIHHq", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1) + struct.pack("<I", 28)
+    path.write_bytes(section + interface)
+    return path
+
+
+def test_captures_that_bits_have_fallen_out_of_never_show_a_traceback(tmp_path: Path) -> None:
+    rng, whole = random.Random(3), capture(tmp_path / "a.pcapng", [(n / 10, bytes(data(number=n))) for n in range(9)])
+    outcomes = Counter(_followed(tmp_path / "b.pcapng", broken(whole.read_bytes(), rng)) for _ in range(300))
+    assert set(outcomes) == {"told", "refused"}
+
+
+def broken(raw: bytes, rng: random.Random) -> bytes:
+    """With some bytes changed, taken out or put in."""
+    mangled = bytearray(raw)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(mangled))
+        mangled[at : at + rng.randrange(8)] = rng.randbytes(rng.randrange(8))
+    return bytes(mangled)
+
+
+def _followed(path: Path, raw: bytes) -> str:
+    path.write_bytes(raw)
+    try:
+        follow_files([path], Wanted("all"), None)
+    except LabError:
+        return "refused"
+    return "told"
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def other_clock(path: Path) -> list[Path]:
+    first = capture(path / "a.pcapng", [(1.0, bytes(data()))])
+    return [first, capture(path / "b.pcapng", [(3601.0, bytes(data()))])]
+
+
+BAD = [
+    pytest.param(lambda p: [written(p / "empty.pcapng", b"")], CannotTell, "is empty: 0 bytes", id="0 bytes"),
+    pytest.param(lambda p: [of_link_type(p / "cooked.pcapng", 113)], UsageError, "link type 113", id="link type"),
+    pytest.param(lambda p: [written(p / "text.pcapng", b"hello, world\n" * 9)], CannotTell, "no capture", id="text"),
+    pytest.param(lambda p: [p / "none.pcapng"], UsageError, "No such file", id="no file"),
+    pytest.param(lambda p: [p], UsageError, "directory", id="directory"),
+    pytest.param(lambda p: [capture(p / "a.pcapng", [(1.0, bytes(Ether(src=A) / b"else"))])], CannotTell,
+                 "token c0ffee00c0ffee11: not in", id="token not found"),
+    pytest.param(other_clock, CannotTell, r"3,600.000 s later than a: their clocks differ", id="another clock"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "error", "said"), BAD)
+def test_a_bad_file_says_what_is_wrong_with_it(tmp_path: Path, files: object, error: type[LabError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        follow_files(files(tmp_path), token_wanted(SECRET.hex()), None)  # type: ignore[operator]
+
+
+FLOWS = [
+    (
+        "src 10.0.0.1 dst 10.0.0.2",
+        "(src host 10.0.0.1 and dst host 10.0.0.2) or (dst host 10.0.0.1 and src host 10.0.0.2)",
+    ),
+    ("host web1 port 22", "(host 10.0.10.1 and port 22)"),
+    ("src web1 dst db1", f"(src host 10.0.10.1 and ether dst {B}) or (dst host 10.0.10.1 and ether src {B})"),
+    ("tcp and port 80", "tcp and port 80"),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), FLOWS, ids=[text for text, _ in FLOWS])
+def test_a_flow_in_a_users_words(text: str, meant: str) -> None:
+    wanted = flow_wanted(text, PLACES)
+    assert wanted.filter is not None
+    assert wanted.filter.text == meant
+
+
+@pytest.mark.parametrize("text", ["src nobody", "src 10.0.0.1 src 10.0.0.2", "tcp und port", "host web1 port nine"])
+def test_a_flow_that_cannot_be_understood(text: str) -> None:
+    with pytest.raises(UsageError):
+        flow_wanted(text, PLACES)
+
+
+def test_a_name_needs_a_lab() -> None:
+    with pytest.raises(UsageError, match="topology FILE"):
+        flow_wanted("src web1", {})
+
+
+@pytest.mark.parametrize("text", ["xyz", "c0", "0x"])
+def test_a_token_that_is_none(text: str) -> None:
+    with pytest.raises(UsageError):
+        token_wanted(text)
+
+
+def test_a_filter_sees_behind_tags_and_tells_flows_apart(tmp_path: Path) -> None:
+    web = Ether(src=A, dst=B) / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=999, dport=80)
+    tagged = Frame.parse(bytes(web))
+    raw = Frame(A, B, (Tag(10),), tagged.ethertype, tagged.payload).to_bytes()
+    file = capture(tmp_path / "a.pcapng", [(1.0, raw), (2.0, bytes(data()))])
+    told, _ = follow_files([file], flow_wanted("tcp port 80", {}), None)
+    assert [hop.vlans for trail in told.trails for hop in trail.hops] == [(Tag(10),)]
+    assert canaries().text == "canaries"

@@ -1,0 +1,185 @@
+"""The picture and the page: whole and self-contained by their text, usable in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from lab.client import places_of
+from lab.frame import Frame
+from lab.model import Topology
+from lab.predict import predict
+from lab.predict.exposure import Flow, could_see
+from lab.report.page import Page, render
+from lab.report.picture import picture, svg
+from lab.report.verify import Difference, Report
+from lab.report.where import Answer, Caught, Trail
+from lab.teaming import initial_state
+from lab.topology import read_topology_file
+from traffic.frames import layers
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--window-size=1300,900")  # fmt: skip
+
+
+def topology_named(name: str) -> Topology:
+    return read_topology_file(ROOT / "topologies" / f"{name}.yaml")
+
+
+def answer(topology: Topology, sender: str, to: str, longer: int = 0) -> Answer:
+    """As foretold, with one frame that was caught at each hop; `longer`: a first trail of so many hops."""
+    places, state = places_of(topology), initial_state(topology)
+    frame = Frame(places[sender].mac, places[to].mac, (), 0x88B5, b"</script><b>".ljust(46, b"x"))
+    said = predict(topology, state, sender, frame)
+    trails = [Trail(3, trail) for trail in sorted(said.trails(), key=lambda t: t[-1].node != places[to].node)]
+    if longer:
+        many = tuple(trails[0].hops[n % len(trails[0].hops)] for n in range(longer))
+        trails.insert(0, Trail(1, many))
+    caught = tuple(Caught(0, n, hop, frame.to_bytes()) for n, hop in enumerate(trails[0].hops, start=1))
+    return Answer(
+        frame=frame, size=60, sender=sender, receiver=to, sent=3, disposition="delivered", flooded=True,
+        trails=tuple(trails), predicted=said.hops, agrees=True, differences=(), path=("esx1",), did_see=(),
+        could_see=could_see(topology, state, Flow(sender, to, frame)), caught=caught,
+    )  # fmt: skip
+
+
+def page(topology: Topology, *answers: Answer) -> str:
+    wrong = Difference("web1.eth0", "db1.eth0", "esx1:db1.eth0", "unicast", "f", (), 0, 1)
+    names = tuple(nic.label for nic in topology.vnics)
+    matrix = Report(12, 11, (wrong,), (), 99, 1.0, names, frozenset({("web1.eth0", "web2.eth0")}))
+    told = Page("Where & why", picture(topology), answers, matrix, (), (("kernel", "<6>"),))
+    return render(told, {c.data: layers(c.data) for a in answers for c in a.caught})
+
+
+@pytest.mark.parametrize("file", sorted(path.stem for path in (ROOT / "topologies").glob("*.yaml")))
+def test_a_picture_has_every_place_where_a_hop_can_be(file: str) -> None:
+    topology = topology_named(file)
+    drawn = picture(topology)
+    ElementTree.fromstring(svg(topology))
+    ends = {(p.node, p.interface) for p in places_of(topology).values()}
+    ends |= {(host.name, pnic) for host in topology.hosts.values() for pnic in host.pnics}
+    ends |= {(pnic.switch, pnic.far_port) for host in topology.hosts.values() for pnic in host.pnics.values()}
+    ends |= {(part.host, port.name) for part in topology.host_switches.values() for port in part.ports}
+    assert len(ends) > 10
+    assert ends <= drawn.anchors.keys()
+    assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in drawn.anchors.values())
+
+
+def test_no_two_guests_are_drawn_in_one_place() -> None:
+    drawn = picture(topology_named("where-is-my-data"))
+    spots = [spot for (node, name), spot in drawn.anchors.items() if name.startswith("eth") or node.endswith("-vmk")]
+    assert len(spots) == len(set(spots)) > 10
+
+
+def test_a_page_loads_nothing_and_what_was_in_a_frame_is_no_markup() -> None:
+    topology = topology_named("where-is-my-data")
+    text = page(topology, answer(topology, "web1.eth0", "web2.eth0"))
+    assert re.findall(r'(?:src|href)="(?!data:)', text) == []
+    assert "url(" not in text
+    assert text.count("</script>") == 2
+    assert "&lt;6&gt;" in text
+
+
+def test_a_picture_escapes_names() -> None:
+    topology = topology_named("where-is-my-data")
+    assert "Where &amp; why" in page(topology)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (setup.cfg, extra test)")
+    if not (BROWSER and DRIVER):
+        lacking = "chromium and chromium-driver are not installed (Debian packages)"
+        (pytest.fail if os.environ.get("VLAB_REQUIRE") else pytest.skip)(lacking)
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in FLAGS:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def opened(browser: Any, tmp_path: Path, text: str) -> Any:
+    file = tmp_path / "report.html"
+    file.write_text(text)
+    browser.get(file.as_uri())
+    assert browser.execute_script("return document.body.dataset.ready") == "yes"
+    assert browser.get_log("browser") == []
+    return browser
+
+
+def step(browser: Any) -> str:
+    return str(browser.find_element("id", "step").text).partition(":")[0]
+
+
+def press(browser: Any, *keys: str) -> None:
+    browser.find_element("tag name", "body").send_keys(*keys)
+
+
+def test_a_page_in_a_browser_steps_by_click_and_by_key(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page(topology, answer(topology, "web1.eth0", "web2.eth0")))
+    rows = browser.find_elements("css selector", "#hops tbody tr")
+    assert step(browser) == f"hop {len(rows)} of {len(rows)}"
+    press(browser, Keys.HOME)
+    assert step(browser) == f"hop 1 of {len(rows)}"
+    press(browser, Keys.ARROW_RIGHT)
+    browser.find_element("id", "next").click()
+    assert step(browser) == f"hop 3 of {len(rows)}"
+    rows[4].click()
+    assert rows[4].get_attribute("aria-selected") == "true"
+    assert "Ethernet" in browser.find_element("id", "frame").text
+    rows[5].send_keys(Keys.ENTER)
+    assert step(browser) == f"hop 6 of {len(rows)}"
+    assert len(browser.find_elements("css selector", "#trail circle.dot")) >= 3
+    assert browser.get_log("browser") == []
+
+
+def test_a_page_plays_and_pauses_and_shows_another_trail(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page(topology, answer(topology, "web1.eth0", "web2.eth0")))
+    play = browser.find_element("id", "play")
+    press(browser, " ")
+    assert (play.text, step(browser)[:6]) == ("Pause", "hop 1 ")
+    deadline = time.monotonic() + 5
+    while step(browser).startswith("hop 1 ") and time.monotonic() < deadline:
+        pass
+    assert step(browser).startswith("hop 2 ")
+    play.click()
+    assert play.text == "Play"
+    options = browser.find_elements("css selector", "#which option")
+    options[-1].click()
+    assert step(browser).startswith("hop 1 ")
+    assert "drop" in options[-1].text
+
+
+def test_the_matrix_can_be_read_without_colour(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page(topology, answer(topology, "web1.eth0", "web2.eth0")))
+    cells = {c.get_attribute("title"): c.text for c in browser.find_elements("css selector", ".matrix td[title]")}
+    assert cells["web1.eth0 to web2.eth0"] == "●"
+    assert cells["web1.eth0 to db1.eth0"] == "!"
+    assert cells["db1.eth0 to web1.eth0"] == "·"
+
+
+def test_a_page_of_a_thousand_hops_is_drawn_in_two_seconds(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    text = page(topology, answer(topology, "web1.eth0", "web2.eth0", longer=1000))
+    begin = time.monotonic()
+    opened(browser, tmp_path, text)
+    assert step(browser) == "hop 1000 of 1000"
+    assert time.monotonic() - begin < 2.0

@@ -1,0 +1,88 @@
+"""An answer's three-way difference, and what is said to have changed since an earlier answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.predict.passing import CouldSee
+from lab.report.exposure import could_see_json, could_see_lines
+from lab.report.tally import Tally, changes, tally_json, tally_lines
+
+KEY = ("esx1", "esx1", "UplinkSnd", "vmnic0", (10,), "02:00:00:00:00:01", "02:00:00:00:00:02")
+TAP = CouldSee("esx1:vmnic0 - tor1:esx1-vmnic0", "esx1", "vmnic0", "cable", "tap", "a tap", after="esx1:vmnic1 fails")
+SNIFFER = CouldSee("spy", "esx1", "spy.eth0", "guest", "promiscuous", "listens", ("SEC-2",), "vlab set vnic spy x=y")
+
+
+@pytest.mark.parametrize(
+    ("tally", "unexpected", "missing"),
+    [(Tally(KEY, 3, 3), 0, 0), (Tally(KEY, 3, 4), 1, 0), (Tally(KEY, 3, 4, 1), 0, 0), (Tally(KEY, 3, 1), 0, 2)],
+    ids=["as predicted", "one too many", "a sampled copy", "two missing"],
+)
+def test_what_is_unexpected_and_what_is_missing(tally: Tally, unexpected: int, missing: int) -> None:
+    assert (tally.unexpected, tally.missing) == (unexpected, missing)
+
+
+def test_the_third_opinion_says_whether_a_sighting_was_possible() -> None:
+    strange = [Tally(KEY, 0, 1)]
+    assert tally_json(strange, [TAP])[0]["possible"] == "a tap"
+    assert tally_json(strange, [SNIFFER])[0]["possible"] is None
+    assert list(tally_lines(strange, [])) == ["esx1 UplinkSnd vmnic0 VLAN 10: predicted 0, observed 1, not possible"]
+    assert list(tally_lines([Tally(KEY, 1, 1)], [])) == []
+
+
+def test_what_could_see_is_told_with_what_closes_it() -> None:
+    lines = list(could_see_lines([SNIFFER, TAP]))
+    assert lines[1:3] == ["    spy: listens (SEC-2)", "      closed by: vlab set vnic spy x=y"]
+    assert lines[3].endswith("on the path when esx1:vmnic1 fails")
+    assert [entry["closes"] for entry in could_see_json([SNIFFER, TAP])] == ["vlab set vnic spy x=y", None]
+
+
+def test_many_guests_are_told_in_few_lines() -> None:
+    crowd = [CouldSee(f"vm{n}", "esx1", f"vm{n}.eth0", "guest", "arp", f"way {n}", (), "") for n in range(50)]
+    assert len(list(could_see_lines(crowd))) < 20
+    assert "42 more ways" in "\n".join(could_see_lines(crowd))
+
+
+def answer(**changed: Any) -> dict[str, Any]:
+    hop = {
+        "box": "esx1",
+        "point": "UplinkSnd",
+        "interface": "vmnic0",
+        "vlans": [10],
+        "evidence": "wire",
+        "reason": None,
+    }
+    whole = {
+        "from": "a",
+        "to": "b",
+        "disposition": "delivered",
+        "reason": None,
+        "agrees": True,
+        "trails": [{"count": 3, "hops": [{**hop, "time_ns": 5}]}],
+        "exposure": {"path": ["esx1"], "did_see": [], "could_see": could_see_json([SNIFFER])},
+    }
+    return {**whole, **changed}
+
+
+def test_an_answer_like_the_baseline_has_no_change() -> None:
+    later = answer(trails=[{"count": 9, "hops": [{**answer()["trails"][0]["hops"][0], "time_ns": 7}]}])
+    assert changes(answer(), later) == []
+
+
+CHANGED = [
+    pytest.param({"disposition": "dropped"}, ["disposition: was delivered, is dropped"], id="disposition"),
+    pytest.param({"agrees": False}, ["agrees: was yes, is no"], id="agrees"),
+    pytest.param({"trails": []}, ["trail gone: esx1 UplinkSnd vmnic0 VLAN 10"], id="trail"),
+    pytest.param(
+        {"exposure": {"path": ["esx1", "tor1"], "did_see": [], "could_see": []}},
+        ["on the path now: tor1", "could see it no more: spy by promiscuous (listens)"],
+        id="exposure",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), CHANGED)
+def test_what_changed_is_named(changed: dict[str, Any], said: list[str]) -> None:
+    assert changes(answer(), answer(**changed)) == said
