@@ -13,6 +13,17 @@ from lab.report.exposure import could_see_json, could_see_lines
 from lab.report.tally import Tally, tally_json, tally_lines
 
 RULE = "-" * 78
+POLICIES = {
+    "TEAM-PID-1": "loadbalance_srcid",
+    "LBT-1": "loadbalance_loadbased",
+    "TEAM-EXP-1": "failover_explicit",
+    "TEAM-EXP-2": "failover_explicit, standby",
+    "TEAM-MAC-2": "loadbalance_srcmac",
+    "TEAM-IPH-1": "loadbalance_ip",
+    "LACP-4": "LAG",
+    "BCN-7": "every uplink, beacons blame nobody",
+}
+"""The teaming policy behind a statement that chose an uplink."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +151,16 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
             "time_ns": None if hop.time_ns is None else hop.time_ns - start,
             "reason": hop.reason.value if hop.reason else None,
             "statements": list(hop.statements),
+            "policy": policy_of(hop),
         }
         for number, hop in enumerate(hops, start=1)
     ]
+
+
+def policy_of(hop: Hop) -> str | None:
+    """The teaming policy that chose the uplink which a frame left by; None elsewhere."""
+    chosen = (POLICIES[name] for name in hop.statements if name in POLICIES)
+    return next(chosen, None) if hop.point is Point.UPLINK_SND else None
 
 
 def as_text(answer: Answer) -> str:
@@ -186,7 +204,8 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
         why = f"{hop.reason}  " if hop.reason else ""
         rewritten = "  MACs rewritten" if (hop.src, hop.dst) != (hops[0].src, hops[0].dst) else ""
         inside = f"  in {hop.encapsulation}" if hop.encapsulation else ""
-        decided = why + " ".join(hop.statements) + inside + rewritten
+        policy = policy_of(hop)
+        decided = why + " ".join(hop.statements) + (f"  {policy}" if policy else "") + inside + rewritten
         row = f"  {number:3}  {hop.box:{boxes}}  {hop.observation:9}  {hop.point.value:18}"
         yield f"{row}  {hop.interface:{ports}}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
 

@@ -137,7 +137,7 @@ def test_schema_is_a_json_schema_that_the_shipped_files_use_the_words_of() -> No
 
 
 HOP = {"hop", "box", "point", "direction", "interface", "node", "switch", "medium", "vlans", "pcp", "src", "dst",
-       "in_clear", "evidence", "time_ns", "reason", "statements", "observation", "macs_rewritten",
+       "in_clear", "evidence", "time_ns", "reason", "statements", "observation", "macs_rewritten", "policy",
        "encapsulation"}  # fmt: skip
 PREDICTIONS = [
     pytest.param("web1", "web2", [], "delivered", None, id="delivered"),

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from lab.frame import Hop, Point
 from lab.predict.passing import CouldSee
 from lab.report.exposure import could_see_json, could_see_lines
 from lab.report.tally import Tally, changes, tally_json, tally_lines
+from lab.report.where import policy_of, trail_lines
 
 KEY = ("esx1", "esx1", "UplinkSnd", "vmnic0", (10,), "02:00:00:00:00:01", "02:00:00:00:00:02")
 TAP = CouldSee("esx1:vmnic0 - tor1:esx1-vmnic0", "esx1", "vmnic0", "cable", "tap", "a tap", after="esx1:vmnic1 fails")
@@ -86,3 +88,25 @@ CHANGED = [
 @pytest.mark.parametrize(("changed", "said"), CHANGED)
 def test_what_changed_is_named(changed: dict[str, Any], said: list[str]) -> None:
     assert changes(answer(), answer(**changed)) == said
+
+
+@pytest.mark.parametrize(
+    ("point", "statements", "policy"),
+    [
+        (Point.UPLINK_SND, ("FWD-4", "TEAM-PID-1", "VLAN-3"), "loadbalance_srcid"),
+        (Point.UPLINK_SND, ("FWD-4", "LBT-1"), "loadbalance_loadbased"),
+        (Point.UPLINK_SND, ("FWD-6", "TEAM-EXP-2"), "failover_explicit, standby"),
+        (Point.UPLINK_SND, ("TEAM-MAC-1", "TEAM-MAC-2"), "loadbalance_srcmac"),
+        (Point.UPLINK_SND, ("TEAM-IPH-1", "TEAM-IPH-5"), "loadbalance_ip"),
+        (Point.UPLINK_SND, ("LACP-4",), "LAG"),
+        (Point.UPLINK_SND, ("BCN-7",), "every uplink, beacons blame nobody"),
+        (Point.UPLINK_SND, ("MIR-7",), None),
+        (Point.UPLINK_RCV, ("LACP-4",), None),
+    ],
+)
+def test_the_policy_that_chose_an_uplink_is_named(
+    point: Point, statements: tuple[str, ...], policy: str | None
+) -> None:
+    hop = Hop("esx1", "esx1", point, "out", "vmnic0", (), "", "", statements=statements)
+    assert policy_of(hop) == policy
+    assert (policy or "") in "\n".join(trail_lines([hop]))
