@@ -115,3 +115,14 @@ def test_what_is_on_the_failover_path_sees_it_when_the_cable_is_pulled(vlab: Run
     assert ask(vlab).path == ("victim", "esx1")
     vlab.link("esx1:vmnic0", up=True)
     vlab.set("port-group esx1/vSwitch0/web", "teaming.active=[vmnic0]", "teaming.standby=[vmnic1]")
+
+
+def test_fwd_19_a_guest_that_could_ask_for_a_group_does(vlab: RunningLab) -> None:
+    group = "01:00:5e:01:01:01"
+    entry = way(ask(vlab, dst_mac=group), "mover", "group")
+    assert not saw(ask(vlab, dst_mac=group), "mover")
+    vlab.exec("mover", "ip", "maddr", "add", group, "dev", "eth0")
+    assert saw(ask(vlab, dst_mac=group), "mover")
+    with remedied(vlab, entry):
+        assert not saw(ask(vlab, dst_mac=group), "mover")
+    vlab.exec("mover", "ip", "maddr", "del", group, "dev", "eth0")
