@@ -390,8 +390,9 @@ class Expectation:
 class ClientPort:
     """A vNIC's or vmknic's port on one host's part of a switch, with the policy that holds there.
 
-    `number` counts the client ports of the switch on this host from 1, in file order, vmknics first;
-    `active` and `standby` are pNIC names of this host; with a `lag`, `active` are its members here.
+    `number` counts the client ports of the switch on this host from 1, in file order, vmknics first; one that vMotion
+    has brought here has the lowest that was free. `active` and `standby` are pNIC names of this host; with a `lag`,
+    `active` are its members here.
     """
 
     nic: Nic
@@ -472,6 +473,8 @@ class Topology:
     machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
     expect: tuple[Expectation, ...] = ()
     source: str = ""
+    numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """By label, once a VM has moved: the number of every client port on its host. Empty: counted in file order."""
 
     @cached_property
     def vnics(self) -> tuple[Nic, ...]:
@@ -523,7 +526,9 @@ class Topology:
     ) -> tuple[ClientPort, ...]:
         """`pnics`: what the uplinks' names in teaming policies stand for on this host."""
         nics = self._nics_at.get((host, name), ())
-        return tuple(self._client(nic, n, pnics, lags) for n, nic in enumerate(nics, start=1))
+        return tuple(
+            self._client(nic, self.numbers.get(nic.label, n), pnics, lags) for n, nic in enumerate(nics, start=1)
+        )
 
     def _client(self, nic: Nic, number: int, pnics: Mapping[str, str], lags: Mapping[str, Lag]) -> ClientPort:
         group = self.port_group(nic)

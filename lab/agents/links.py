@@ -41,8 +41,6 @@ class LinkAgent:
         self.err_disabled: dict[PortKey, str] = {}
         self._watch = watch
         self._boxes = [node.name for node in self.network.plan.nodes if node.is_box]
-        self._far = {cable.a: cable.b for cable in self.network.plan.cables}
-        self._far.update({cable.b: cable.a for cable in self.network.plan.cables})
         self._down: dict[str, frozenset[PortKey]] = {}
         present.follow(self._query_moved)
         self.look(self._boxes)
@@ -145,7 +143,8 @@ class LinkAgent:
 
     def far_end(self, port: PortKey) -> PortKey | None:
         """The other end of the cable in this port, or None."""
-        return self._far.get(port)
+        ends = ((c.a, c.b) if c.a == port else (c.b, c.a) for c in self.network.plan.cables if port in (c.a, c.b))
+        return next((far for _, far in ends), None)
 
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:
         """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right.
@@ -193,7 +192,8 @@ class LinkAgent:
             self.err_disabled[box, port] = why
             self._switch((box, port), False)
             self.present.event("err-disabled", port=f"{box}:{port}", why=why)
-            self.look([box, self._far[box, port][0]])
+            far = self.far_end((box, port))
+            self.look([box, *([far[0]] if far else [])])
 
     def _switch(self, end: PortKey, up: bool) -> None:
         netlink.set_link(self.network.namespaces[end[0]], self.network.interface_name(*end), up)
@@ -205,9 +205,10 @@ class LinkAgent:
         for part in after.topology.host_switches.values():
             moved = [p.name for p in part.ports if _hears(p) and _has_moved(before, after, (part.host, p.name))]
             if moved:
-                self._query(part.host, part.name, moved)
+                self.query(part.host, part.name, moved)
 
-    def _query(self, host: str, switch: str, moved: list[str]) -> None:
+    def query(self, host: str, switch: str, moved: list[str]) -> None:
+        """Ask the guests behind these ports of one switch for their multicast groups (FWD-20, VMO-8)."""
         bridge = self.network.bridge_with(host, moved[0])
         numbers = [bridge.port(name).number for name in moved]
         packet_out(self.network.ovs(host), bridge.name, general_query(box_mac(host, switch)), numbers * QUERIES)

@@ -87,6 +87,8 @@ class Campaign:
             ends = {i.name: (node, i.label) for i in self.client.plan.node_named[node].interfaces}
             with CaptureFile(path) as capture:
                 for packet in capture.find(MAGIC):
+                    if packet.interface not in ends:
+                        raise CannotTell(f"{packet.interface} has left {node} meanwhile (vMotion): ask again")
                     yield ends[packet.interface], packet
 
 

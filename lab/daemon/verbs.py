@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.agents.events import Moment
+from lab.agents.migration import Migrator
 from lab.agents.policy import PolicyEditor
 from lab.agents.present import Present
 from lab.agents.supervised import kill
@@ -38,6 +39,7 @@ class Verbs:
         self._watch = agents.watch
         self._policy = policy
         self._captures = Captures(present.network)
+        self._migrator = Migrator(present, agents.watch, policy, self._captures)
         self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
@@ -80,8 +82,13 @@ class Verbs:
         return {"version": done.version, "changes": changes, "warnings": list(done.warnings)}
 
     def do_edits(self, after: int = 0) -> list[tuple[int, Sequence[str | int], Any]]:
-        """What `set` has put into the topology's document, numbered, from edit number `after` on."""
-        return [(number, path, value) for number, (path, value) in enumerate(self._policy.edits(after), start=after)]
+        """What has been put into the topology's document, with the number of its change, from change `after` on."""
+        changes = enumerate(self._policy.changes(after), start=after)
+        return [(number, path, value) for number, change in changes for path, value in change]
+
+    def do_vmotion(self, vm: str, host: str) -> dict[str, Any]:
+        """Move a VM to another host while it runs."""
+        return asdict(self._migrator.vmotion(vm, host))
 
     def do_link(self, box: str, port: str, up: bool) -> dict[str, Any]:
         """Pull or plug the cable in this port: the far end goes down, so this end loses carrier."""

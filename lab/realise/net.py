@@ -20,10 +20,11 @@ from mininet.net import Mininet
 from mininet.node import Node, Switch
 
 from lab.errors import SystemRefused, UsageError
+from lab.plan.names import linux_name
 from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
 from lab.realise import netlink
-from lab.realise.difference import BridgeChange, change_of, set_columns, shape
+from lab.realise.difference import BridgeChange, Move, change_of, set_columns, shape
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
 
@@ -188,7 +189,7 @@ class Network:
         def change(pair: tuple[Bridge, Bridge]) -> None:
             old, new = pair
             try:
-                self._rebridge(old, new)
+                self.reprogram(old, new)
                 done[new.node, new.name] = new
             except SystemRefused as error:
                 refused.append(error)
@@ -200,7 +201,8 @@ class Network:
             raise refused[0]
         return tuple(change_of(old, new) for old, new in changing)
 
-    def _rebridge(self, old: Bridge, new: Bridge) -> None:
+    def reprogram(self, old: Bridge, new: Bridge) -> None:
+        """One switch goes from the rows and columns of `old` to those of `new`. Raises SystemRefused."""
         ovs = self.ovs(new.node)
         if old.rows != new.rows:
             ovs.apply(new, old.rows, new.rows)
@@ -241,6 +243,15 @@ class Network:
 
     def _switch(self, end: tuple[str, str], up: bool) -> None:
         netlink.set_link(self.namespaces[end[0]], self.interface_name(*end), up)
+
+    def reattach(self, move: Move) -> None:
+        """Mininet's view of a cable whose end is in another box now."""
+        name = linux_name(move.label)
+        port = self.mininet[move.source].nameToIntf.get(name)
+        if port is not None:
+            port.node.delIntf(port)
+            port.node = self.mininet[move.target]
+            port.node.addIntf(port, moveIntfFn=lambda *_: None)
 
     def interface_name(self, node: str, label: str) -> str:
         return self.plan.node_named[node].interface(label).name

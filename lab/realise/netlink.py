@@ -94,6 +94,19 @@ def set_link(namespace: int, interface: str, up: bool) -> None:
         ip.link("set", index=found[0], state="up" if up else "down")
 
 
+def move_interface(namespace: int, interface: str, target: int, up: bool) -> None:
+    """To another namespace, and with `up` switched on there; its name, MAC and MTU go with it. Raises SystemRefused."""
+    try:
+        with inside(namespace), IPRoute() as ip:
+            (index,) = ip.link_lookup(ifname=interface)
+            ip.link("set", index=index, net_ns_fd=target)
+        with inside(target), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            if up:
+                _switch_on(handle, interface)
+    except (NetlinkError, OSError, ValueError) as error:
+        raise SystemRefused(f"moving {interface} to another host: {error}") from error
+
+
 def without_carrier(namespace: int) -> frozenset[str]:
     """Names of the interfaces that are up but have no carrier, or are down."""
     with inside(namespace), IPRoute() as ip:

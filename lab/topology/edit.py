@@ -14,6 +14,7 @@ from typing import Any
 from lab.errors import TopologyError, UsageError
 from lab.model import Machine, Nic, Topology, Vm
 from lab.topology import document_of, topology_of
+from lab.topology.migration import port_numbers
 from lab.topology.nodes import Document, Path, YamlMistake, read_document
 from lab.topology.words import suggestion
 
@@ -129,6 +130,7 @@ def _with_addresses_of(before: Topology, after: Topology) -> Topology:
     vms = {name: Vm(name, vm.host, tuple(map(kept, vm.nics))) for name, vm in after.vms.items()}
     return replace(
         after,
+        numbers=port_numbers(before, after),
         vms=MappingProxyType(vms),
         vmknics=tuple(map(kept, after.vmknics)),
         machines=MappingProxyType({name: kept_machine(machine) for name, machine in after.machines.items()}),
