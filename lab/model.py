@@ -8,9 +8,11 @@ from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 
-from lab.units import Rate
+from lab.units import Rate, Size
 
 VLAN_MAX = 4094
+VM_MEMORY = Size(16 * 1024**2)
+"""Of a VM whose file does not say."""
 PortKey = tuple[str, str]
 """(host or pSwitch, port name there): ("esx1", "web1.eth0"), ("esx1", "vmnic0"), ("tor1", "esx1-vmnic0")."""
 Ranges = tuple[tuple[int, int], ...]
@@ -326,9 +328,12 @@ class Nic:
 
 @dataclass(frozen=True)
 class Vm:
+    """`memory`: the RAM that vMotion copies."""
+
     name: str
     host: str
     nics: tuple[Nic, ...]
+    memory: Size = VM_MEMORY
 
 
 @dataclass(frozen=True)
@@ -452,6 +457,7 @@ class Knobs:
     forged_compare: str = "effective"
     iphash: str = "xor32"
     beacon_ethertype: int = 0x8922
+    vmotion_encrypt: str = "off"
 
 
 @dataclass(frozen=True)

@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
+from lab.agents.memory import Guest, Memories
 from lab.agents.policy import PolicyEditor
+from lab.agents.precopy import NET_TIMEOUT_SECONDS, Precopy, connected
 from lab.agents.present import Present
+from lab.agents.reach import Stream, peer_of
 from lab.agents.watch import Watch
 from lab.errors import UsageError
-from lab.model import Topology
-from lab.realise.difference import Move
+from lab.model import Nic, Topology
+from lab.realise.moving import Captures as MovedCaptures
 from lab.topology.edit import Edit
-from lab.topology.migration import differences, refusals
+from lab.topology.migration import differences, refusals, vmotion_adapters
+from lab.topology.releases import since
 from lab.topology.words import suggestion
+from traffic.vmotion import Key
+
+REACHED_SECONDS = 2.0
+"""For so long the stream waits to be heard again."""
+SLOWED_SINCE = "5.0"
+"""Stun during page send."""
 
 
-class Captures(Protocol):
+class Captures(MovedCaptures, Protocol):
     """Those that run, and hear ports."""
 
-    def leave(self, node: str, label: str) -> list[int]: ...
-
-    def arrive(self, numbers: Sequence[int], source: str, node: str, label: str) -> None: ...
+    def prepare(self, node: str, label: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A vMotion that is done. `version`: how many changes the topology has had; `switch_over_ms`: from the last moment
-    that the VM's ports were on the source to the first that all of them were on the destination."""
+    """A vMotion that is done. `version`: how many changes the topology has had; `rounds`: pages, bytes and seconds of
+    each, the last with the guest stunned; `stunned_ms`: how long it was; `switch_over_ms`: the part of that in which
+    its ports moved; `reach`: what a stream of frames to the VM saw, None when nobody could send one."""
 
     vm: str
     source: str
     target: str
     version: int
+    encrypted: bool
+    adapters: tuple[tuple[str, str], ...]
+    bytes: int
+    rounds: tuple[dict[str, Any], ...]
+    seconds: float
+    stunned_ms: float
     switch_over_ms: float
+    reach: dict[str, Any] | None
+    tokens: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 class Migrator:
     """One vMotion at a time."""
 
-    def __init__(self, present: Present, watch: Watch, policy: PolicyEditor, captures: Captures) -> None:
+    def __init__(
+        self, present: Present, watch: Watch, policy: PolicyEditor, captures: Captures, memories: Memories
+    ) -> None:
         self._present = present
         self._watch = watch
         self._policy = policy
         self._captures = captures
+        self._memories = memories
         self._one = threading.Lock()
 
     def vmotion(self, vm: str, host: str) -> Moved:
@@ -55,28 +77,98 @@ class Migrator:
         with self._one:
             topology = self._present.topology
             check(topology, vm, host)
-            told = differences(topology, vm, host)
-            version, milliseconds = self._switch_over(vm, host)
+            begin = time.monotonic()
+            with self._watched(topology, vm) as reach:
+                facts = self._move(topology, vm, host)
+            seconds = round(time.monotonic() - begin, 3)
             self._watch.catch_up()
-            return Moved(vm, topology.vms[vm].host, host, version, milliseconds, told)
+            return Moved(**facts, seconds=seconds, reach=reach or None, warnings=differences(topology, vm, host))
+
+    def _move(self, topology: Topology, vm: str, host: str) -> dict[str, Any]:
+        source = topology.vms[vm].host
+        pairs = _pairs(topology, source, host)
+        key = Key.new() if topology.knobs.vmotion_encrypt != "off" else None
+        guest = self._memories.started(topology.vms[vm])
+        target = self._memories.new_ram(topology.vms[vm])
+        timeout = max(NET_TIMEOUT_SECONDS / topology.speedup, 2.0)
+        try:
+            with connected(self._present.network, pairs, target, key, timeout) as senders:
+                copy = Precopy(guest, target, senders)
+                if not copy.copy(since(topology.release, SLOWED_SINCE)):
+                    raise UsageError(
+                        f"vMotion of {vm} to {host} is given up: its memory changes faster than it is copied"
+                    )
+                for nic in topology.vms[vm].nics:
+                    self._captures.prepare(source, nic.port)
+                facts = self._stunned(topology, guest, copy, host)
+        except BaseException:
+            if guest.ram is not target:
+                target.close()
+            raise
+        return {
+            "vm": vm, "source": source, "target": host, "encrypted": key is not None, "bytes": copy.bytes_sent,
+            "adapters": tuple((a.label, b.label) for a, b in pairs),
+            "rounds": tuple(asdict(done) for done in copy.rounds), "tokens": tuple(t.hex() for t in guest.tokens),
+            **facts,
+        }  # fmt: skip
+
+    def _stunned(self, topology: Topology, guest: Guest, copy: Precopy, host: str) -> dict[str, Any]:
+        """The last pages go, the ports move, the guest goes on; on the source again when something fails."""
+        with guest.writing:
+            begin = time.monotonic()
+            guest.ask("stun")
+            try:
+                copy.finish(_devices(topology.vms[guest.vm].nics))
+                version, milliseconds = self._switch_over(guest.vm, host)
+            except BaseException:
+                guest.ask("resume", "")
+                raise
+            self._memories.take_over(guest, copy.target)
+            stunned = round((time.monotonic() - begin) * 1000, 1)
+            return {"version": version, "stunned_ms": stunned, "switch_over_ms": round(milliseconds, 1)}
 
     def _switch_over(self, vm: str, host: str) -> tuple[int, float]:
         edits: list[Edit] = [(("vms", vm, "host"), host)]
         with self._present.lock:
-            self._watch.catch_up(whole=False)
             before = self._present.topology
             edition = self._policy.edition.with_edits(edits)
-            ports = [nic.port for nic in before.vms[vm].nics]
             source = before.vms[vm].host
-            heard = {port: self._captures.leave(source, port) for port in ports}
-
-            def arriving(move: Move) -> None:
-                self._captures.arrive(heard[move.label], move.source, move.target, move.label)
-
             begin = time.monotonic()
-            self._present.migrate(edition.topology, arriving, vm=vm, source=source, target=host)
+            told = {"vm": vm, "source": source, "target": host}
+            self._present.migrate(edition.topology, self._captures, **told)
             milliseconds = (time.monotonic() - begin) * 1000
+            for nic in edition.topology.vms[vm].nics:
+                self._watch.links.query(host, nic.switch, [nic.port])
             return self._policy.keep(edition, edits), milliseconds
+
+    @contextmanager
+    def _watched(self, topology: Topology, vm: str) -> Iterator[dict[str, Any]]:
+        """A stream of frames to the VM meanwhile; what it saw is in the dict afterwards."""
+        reach: dict[str, Any] = {}
+        peer = peer_of(topology, vm)
+        if peer is None:
+            yield reach
+            return
+        sender, receiver = peer
+        stream = Stream(self._present.network, sender, receiver)
+        try:
+            yield reach
+        finally:
+            stream.wait_reached(REACHED_SECONDS)
+            label = sender.label if isinstance(sender, Nic) else sender.name
+            reach.update({"from": label, "to": receiver.label, **stream.end()})
+
+
+def _pairs(topology: Topology, source: str, target: str) -> list[tuple[Nic, Nic]]:
+    """vMotion adapters of both hosts that talk to each other, in file order (VMK-7)."""
+    here, there = (
+        [nic for nic in vmotion_adapters(topology, host) if nic.address and nic.connected] for host in (source, target)
+    )
+    return list(zip(here, there, strict=False))
+
+
+def _devices(nics: Sequence[Nic]) -> bytes:
+    return json.dumps([{"adapter": nic.name, "mac": nic.mac, "network": nic.port_group} for nic in nics]).encode()
 
 
 def check(topology: Topology, vm: str, host: str) -> None:

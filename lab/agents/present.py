@@ -14,7 +14,7 @@ from lab.errors import SystemRefused
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan import compile_plan
 from lab.realise.difference import BridgeChange, moves_between
-from lab.realise.moving import Arriving, migrate
+from lab.realise.moving import Captures, migrate
 from lab.realise.net import Network
 from lab.state import State
 from lab.teaming import settled, with_links_down
@@ -81,8 +81,8 @@ class Present:
             self._publish(Moment(topology, state))
             return changes
 
-    def migrate(self, topology: Topology, arriving: Arriving, **told: object) -> None:
-        """The same lab with VMs on other hosts; `told` is what its event says. `arriving`: see `lab.realise.moving`.
+    def migrate(self, topology: Topology, captures: Captures, **told: object) -> None:
+        """The same lab with VMs on other hosts; `told` is what its event says. `captures` follow the ports.
         Raises UsageError when more than ports would have to move, SystemRefused; then everything is as before."""
         with self.lock:
             were = {port.nic.label: key for key, port in _client_ports(self.topology)}
@@ -90,7 +90,7 @@ class Present:
             moved = {were[label]: key for label, key in are.items() if were[label] != key}
             state = settled(topology, self.state.with_ports_moved(moved))
             plan = compile_plan(topology, state)
-            migrate(self.network, plan, moves_between(self.network.plan, plan), arriving)
+            migrate(self.network, plan, moves_between(self.network.plan, plan), captures)
             self._events.add("vmotion", **told)
             self._publish(Moment(topology, state))
 

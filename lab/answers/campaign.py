@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.client import LabClient
-from lab.errors import CannotTell
+from lab.errors import CannotTell, LabError
 from lab.frame import Frame, Hop, Point, is_gre
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.observe.sightings import End, PointMap, Sighting
@@ -93,17 +93,25 @@ class Campaign:
 
 
 @contextmanager
-def campaign(client: LabClient, watched: Collection[str], directory: Path | None = None) -> Iterator[Campaign]:
-    """Capture every wire of every box, and the own interfaces of the nodes `watched`. Without `directory` the files
-    are gone at the end."""
+def campaign(
+    client: LabClient, watched: Collection[str], directory: Path | None = None, without: Collection[End] = ()
+) -> Iterator[Campaign]:
+    """Capture every wire of every box but the ends `without`, and the own interfaces of the nodes `watched`.
+
+    Without `directory` the files are gone at the end."""
     place = directory or Path(tempfile.mkdtemp(prefix="vlab-"))
-    targets = _targets(client, {*watched, *_mirroring(client)})
+    targets = _targets(client, {*watched, *_mirroring(client)}, without)
+    started: dict[str, Any] = {"id": 0}
     try:
         started = client.ask("capture_start", targets=targets, directory=str(place.resolve()))
         ends = frozenset((node, label) for node, label in started["captured"])
         files = {node: Path(path) for node, path in started["files"].items()}
         running = Campaign(client, started["id"], files, ends)
         yield running
+    except BaseException:
+        with suppress(LabError):  # it may have ended already; why this block ends is told anyway
+            client.ask("capture_stop", number=started["id"])
+        raise
     finally:
         if not directory:
             shutil.rmtree(place, ignore_errors=True)
@@ -116,8 +124,8 @@ def _mirroring(client: LabClient) -> Iterator[str]:
     return (node for node, label in ends if node in kernels and label.endswith(mirroring.PORT_SUFFIX))
 
 
-def _targets(client: LabClient, watched: Collection[str]) -> list[tuple[str, list[str]]]:
-    cabled = {end for cable in client.plan.cables for end in (cable.a, cable.b)}
+def _targets(client: LabClient, watched: Collection[str], without: Collection[End] = ()) -> list[tuple[str, list[str]]]:
+    cabled = {end for cable in client.plan.cables for end in (cable.a, cable.b)} - set(without)
     return [
         (node.name, [i.label for i in node.interfaces if (node.name, i.label) in cabled])
         for node in client.plan.nodes

@@ -39,6 +39,8 @@ VERBS = {
     "report": "lab.cli.picture:report",
     "extcap": "lab.cli.extcap:extcap",
     "evidence": "lab.cli.evidence:evidence",
+    "vmotion": "lab.cli.vmotion:vmotion",
+    "guest": "lab.cli.vmotion:guest",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",
     "doctor": "lab.cli.about:doctor",

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lab.errors import CannotTell, SystemRefused, UsageError
+from lab.errors import CannotTell, LabError, SystemRefused, UsageError
 from lab.observe.dumpcap import Capture, CaptureStats, command_line
 from lab.observe.pcapng import join_segments
 from lab.plan.names import linux_name
@@ -25,6 +25,8 @@ Needle = tuple[str, bytes, int]
 LOOK_SECONDS = 0.01
 QUIET_SECONDS = 0.45
 """Longer than a frame can stay in dumpcap: its ring hands over every 250 ms, and what it gets it writes at once."""
+HELD_SECONDS = 0.3
+"""Longer than a frame can stay in dumpcap's ring."""
 
 
 @dataclass
@@ -121,42 +123,52 @@ class Captures:
 
     # -- ports that move
 
+    def prepare(self, node: str, label: str) -> None:
+        """This port will leave its box. dumpcap ends when one of its interfaces goes, so whoever hears it together with
+        others gets a successor for those; until the port goes both write, and what both have is in the file once."""
+        for running in self._running.values():
+            for part in self._hearing(running, node, label):
+                rest = tuple(other for other in part.labels if other != label)
+                if rest and not part.path.is_fifo():  # two cannot write into one pipe
+                    self._add(running, node, rest, node, self._next_path(running, node))
+
     def leave(self, node: str, label: str) -> list[int]:
-        """This port is about to leave its box: captures that hear it go on without it. Returns their numbers.
-
-        dumpcap ends when one of its interfaces goes, so another takes over before: until the first has ended both
-        write, and what both have is in the file once.
-        """
-        return [number for number, running in self._running.items() if self._leave(running, node, label)]
-
-    def _leave(self, running: _Running, node: str, label: str) -> bool:
-        old = next((part for part in running.live if part.node == node and label in part.labels), None)
-        if old is None:
-            return False
-        rest = tuple(other for other in old.labels if other != label)
-        streamed = old.path.is_fifo()
-        if streamed:  # two cannot write into one pipe
-            self._close(running, old)
-        if rest:
-            path = old.path if streamed else self._next_path(running, node)
-            new = self._part(running, node, rest, path)
-            running.parts.append(new)
-            new.capture.wait_ready()
-        if not streamed:
-            self._close(running, old)
-        return True
+        """The port is in no switch any more. Returns the numbers of the captures that heard it. Where there are any, it
+        takes half a second: so long dumpcap can hold a frame, and what it holds when it is to stop is lost."""
+        heard = {n: parts for n, running in self._running.items() if (parts := self._hearing(running, node, label))}
+        if heard:
+            select.select([], [], [], HELD_SECONDS)
+        for part in (part for parts in heard.values() for part in parts):
+            part.capture.ask_to_stop()
+        for number, parts in heard.items():
+            for part in parts:
+                self._close(self._running[number], part)
+                rest = tuple(other for other in part.labels if other != label)
+                if rest and part.path.is_fifo():
+                    self._add(self._running[number], node, rest, node, part.path)
+        return list(heard)
 
     def arrive(self, numbers: Sequence[int], source: str, node: str, label: str) -> None:
         """The port is in its new box, and switched on: these captures hear it there, before any frame passes it. Where
         nothing else is captured, what it hears belongs to the file of the box that it came from. Streams go without."""
-        parts = []
         for running in (self._running[number] for number in numbers if number in self._running):
             file_of = node if node in running.files else source
             if not running.files[file_of].is_fifo():
-                parts.append(self._part(running, node, (label,), self._next_path(running, node), file_of))
-                running.parts.append(parts[-1])
-        for part in parts:
+                self._add(running, node, (label,), file_of, self._next_path(running, node))
+
+    @staticmethod
+    def _hearing(running: _Running, node: str, label: str) -> list[_Part]:
+        return [part for part in running.live if part.node == node and label in part.labels]
+
+    def _add(self, running: _Running, node: str, labels: tuple[str, ...], file_of: str, path: Path) -> None:
+        """One that cannot be started makes its capture tell so at its end; the port moves all the same."""
+        try:
+            part = self._part(running, node, labels, path, file_of)
             part.capture.wait_ready()
+        except LabError as error:
+            running.broken.append(f"{node}: {error}")
+        else:
+            running.parts.append(part)
 
     def _path_beside(self, running: _Running, node: str) -> Path:
         return next(iter(running.files.values())).parent / f"{self._network.plan.node_named[node].id}.pcapng"

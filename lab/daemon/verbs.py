@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.agents.events import Moment
+from lab.agents.memory import Memories
 from lab.agents.migration import Migrator
 from lab.agents.policy import PolicyEditor
 from lab.agents.present import Present
@@ -20,7 +21,7 @@ from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
 from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
-from lab.model import PortKey
+from lab.model import PortKey, Vm
 from lab.plan.types import Bridge, reason_of_cookie
 from lab.realise.linkwatch import LinkQuery
 from lab.realise.run import inside
@@ -39,7 +40,8 @@ class Verbs:
         self._watch = agents.watch
         self._policy = policy
         self._captures = Captures(present.network)
-        self._migrator = Migrator(present, agents.watch, policy, self._captures)
+        self._memories = Memories(present.network)
+        self._migrator = Migrator(present, agents.watch, policy, self._captures, self._memories)
         self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
@@ -89,6 +91,28 @@ class Verbs:
     def do_vmotion(self, vm: str, host: str) -> dict[str, Any]:
         """Move a VM to another host while it runs."""
         return asdict(self._migrator.vmotion(vm, host))
+
+    def do_guest_write(self, vm: str, token: str, page: int = 0, pages: int = 1) -> dict[str, Any]:
+        """Let a VM write a token (hex, 16 bytes) into pages of its memory."""
+        return self._memories.write(self._vm(vm), bytes.fromhex(token), page, pages)
+
+    def do_guest_tokens(self, vm: str) -> list[str]:
+        """Tokens (hex) that this VM has written into its memory."""
+        return self._memories.tokens(vm)
+
+    def do_guest_churn(self, vm: str, rate: float) -> dict[str, Any]:
+        """Let a VM change so many pages of its memory a second, from now on."""
+        return self._memories.started(self._vm(vm)).ask("churn", rate)
+
+    def do_guest_find(self, vm: str, token: str) -> dict[str, Any]:
+        """Pages of a VM's memory that hold these bytes (hex)."""
+        return self._memories.started(self._vm(vm)).ask("find", token)
+
+    def _vm(self, name: str) -> Vm:
+        found = self._present.topology.vms.get(name)
+        if found is None:
+            raise UsageError(f"no VM {name!r}")
+        return found
 
     def do_link(self, box: str, port: str, up: bool) -> dict[str, Any]:
         """Pull or plug the cable in this port: the far end goes down, so this end loses carrier."""

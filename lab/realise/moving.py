@@ -5,9 +5,10 @@ The guest keeps its namespace, its adapter and all that it has open. What moves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Protocol
 
 from lab.errors import SystemRefused
 from lab.plan.learning import cookie_of
@@ -18,11 +19,17 @@ from lab.realise import netlink
 from lab.realise.difference import Move
 from lab.realise.net import Network
 
-Arriving = Callable[[Move], None]
-"""Is called when the cable's end is in its new box, switched on, and no port of a switch yet."""
+
+class Captures(Protocol):
+    """Of the running captures: `leave` when a port is in no switch any more and about to leave its box; `arrive`, with
+    what that said, when it is in its new box, switched on, and in no switch yet."""
+
+    def leave(self, node: str, label: str) -> list[int]: ...
+
+    def arrive(self, numbers: Sequence[int], source: str, node: str, label: str) -> None: ...
 
 
-def migrate(network: Network, plan: Plan, moves: Sequence[Move], arriving: Arriving = lambda _move: None) -> None:
+def migrate(network: Network, plan: Plan, moves: Sequence[Move], captures: Captures) -> None:
     """Go to `plan`, which differs from the present one in rows and in these moves only.
 
     Raises SystemRefused; the present plan is then in force again, as far as the system lets it be.
@@ -36,8 +43,9 @@ def migrate(network: Network, plan: Plan, moves: Sequence[Move], arriving: Arriv
             rows = [pool.submit(network.reprogram, old, new) for old, new in changed]
             _all(leaving)
             for move in moves:
+                heard = captures.leave(move.source, move.label)
                 _carry(network, move)
-                arriving(move)
+                captures.arrive(heard, move.source, move.target, move.label)
             _all(rows)
             _all([pool.submit(_join, network, plan, move) for move in moves])
     except SystemRefused:

@@ -67,11 +67,9 @@ def _network(topology: Topology, nic: Nic, host: str) -> Iterator[str]:
     if nic.switch in topology.hosts[nic.host].standard_switches:
         homes = [s for s in topology.hosts[host].standard_switches.values() if nic.port_group in s.port_groups]
         if not homes:
-            elsewhere = [d.name for d in topology.distributed_switches.values() if nic.port_group in d.port_groups]
-            hint = f"; {elsewhere[0]} is a distributed switch, which does not take over a standard one's port"
-            yield f"{nic.label}: no standard switch of {host} has a port group {nic.port_group!r}" + (
-                hint if elsewhere else ""
-            )
+            others = [d.name for d in topology.distributed_switches.values() if nic.port_group in d.port_groups]
+            hint = f"; that of {others[0]}, a distributed switch, does not take its port over" if others else ""
+            yield f"{nic.label}: no standard switch of {host} has a port group {nic.port_group!r}{hint}"
     elif host not in topology.distributed_switches[nic.switch].hosts:
         yield f"{nic.label}: {host} is no member of {nic.switch}, where its port group {nic.port_group!r} is"
 

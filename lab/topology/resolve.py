@@ -19,6 +19,8 @@ from lab.topology.reading import Reading
 from lab.topology.releases import since
 from lab.topology.switches import check_uplinks_used_once, distributed_switches, hosts
 
+ENCRYPTED_VMOTION = "6.5"
+
 
 def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     """The topology, of use only when there is no mistake."""
@@ -56,7 +58,10 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
 
 def _knobs(reading: Reading) -> Knobs:
     given = reading.spec.knobs
-    bpdu = given.block_guest_bpdu
+    bpdu, encrypt = given.block_guest_bpdu, given.vmotion_encrypt
+    if encrypt not in (None, "off") and not since(reading.spec.release, ENCRYPTED_VMOTION):
+        what = f"{reading.spec.release} has no encrypted vMotion"
+        reading.wrong(("knobs", "vmotion_encrypt"), what, f"it came with {ENCRYPTED_VMOTION}")
     return Knobs(
         block_guest_bpdu=since(reading.spec.release, "8.0") if bpdu is None else bool(bpdu),
         reverse_path=bool(given.reverse_path),
@@ -66,6 +71,7 @@ def _knobs(reading: Reading) -> Knobs:
         forged_compare=given.forged_compare,
         iphash=given.iphash,
         beacon_ethertype=given.beacon_ethertype,
+        vmotion_encrypt=encrypt or ("opportunistic" if since(reading.spec.release, ENCRYPTED_VMOTION) else "off"),
     )
 
 

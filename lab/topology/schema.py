@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from lab.model import VM_MEMORY
 from lab.topology.values import (
     UNWRITTEN,
     AcceptReject,
@@ -29,6 +30,7 @@ from lab.topology.values import (
     Release,
     Seconds,
     Service,
+    SizeValue,
     Trunk,
     Vid,
     VlanKey,
@@ -90,7 +92,6 @@ class KnobsSpec(Section):
         [
             "nioc",
             "vmci_vm2vm",
-            "vmotion_encrypt",
             "ft_encrypt",
             "pvnic_rx_cap",
             "tps",
@@ -104,6 +105,7 @@ class KnobsSpec(Section):
     forged_compare: Literal["effective", "vmx"] = "effective"
     iphash: Literal["xor32", "lastoctet"] = "xor32"
     beacon_ethertype: Annotated[int, Between(0x0600, 0xFFFF)] = 0x8922
+    vmotion_encrypt: Literal["off", "opportunistic", "required"] | None = None
 
 
 class ClockSpec(Section):
@@ -300,6 +302,7 @@ class VmSpec(Section):
     host: Name
     networks: Annotated[list[Annotated[NetworkSpec, BeforeValidator(network)]], Field(min_length=1, max_length=10)]
     ip: Address | None = None
+    memory: SizeValue = VM_MEMORY
 
 
 class MachineSpec(Section):
