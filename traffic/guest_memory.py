@@ -62,8 +62,9 @@ class Guest:
     def do_resume(self, path: str) -> dict[str, Any]:
         with self._lock:
             if path:
+                there = _mapped(path)
                 self._ram.close()
-                self._ram = _mapped(path)
+                self._ram = there
             self._slowed, self._stunned = 1.0, False
         return {"stunned": False, "pages": self.pages}
 
@@ -78,8 +79,8 @@ class Guest:
         while True:
             threading.Event().wait(_TICK)
             now = time.monotonic()
-            due, before = min(due + (now - before) * self._rate * self._slowed, self.pages / 2), now
             with self._lock:
+                due, before = min(due + (now - before) * self._rate * self._slowed, self.pages / 2), now
                 while due >= 1 and not self._stunned:
                     self._count += 1
                     at = (self.pages - 1 - self._count % max(1, self.pages // 2)) * PAGE

@@ -16,6 +16,7 @@ from lab.agents.timers import Timers
 from lab.errors import SystemRefused
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
+from lab.plan.types import Plan
 from lab.realise import netlink
 from lab.realise.linkwatch import Link, LinkWatch
 from lab.realise.packet_out import packet_out
@@ -42,6 +43,7 @@ class LinkAgent:
         self._watch = watch
         self._boxes = [node.name for node in self.network.plan.nodes if node.is_box]
         self._down: dict[str, frozenset[PortKey]] = {}
+        self._cabled: tuple[Plan, Mapping[PortKey, PortKey]] | None = None
         present.follow(self._query_moved)
         self.look(self._boxes)
 
@@ -143,8 +145,16 @@ class LinkAgent:
 
     def far_end(self, port: PortKey) -> PortKey | None:
         """The other end of the cable in this port, or None."""
-        ends = ((c.a, c.b) if c.a == port else (c.b, c.a) for c in self.network.plan.cables if port in (c.a, c.b))
-        return next((far for _, far in ends), None)
+        return self._far.get(port)
+
+    @property
+    def _far(self) -> Mapping[PortKey, PortKey]:
+        """As the plan of now has it: vMotion plugs cables in elsewhere."""
+        plan = self.network.plan
+        if self._cabled is None or self._cabled[0] is not plan:
+            ends = {cable.a: cable.b for cable in plan.cables} | {cable.b: cable.a for cable in plan.cables}
+            self._cabled = plan, ends
+        return self._cabled[1]
 
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:
         """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right.
@@ -205,10 +215,9 @@ class LinkAgent:
         for part in after.topology.host_switches.values():
             moved = [p.name for p in part.ports if _hears(p) and _has_moved(before, after, (part.host, p.name))]
             if moved:
-                self.query(part.host, part.name, moved)
+                self._query(part.host, part.name, moved)
 
-    def query(self, host: str, switch: str, moved: list[str]) -> None:
-        """Ask the guests behind these ports of one switch for their multicast groups (FWD-20, VMO-8)."""
+    def _query(self, host: str, switch: str, moved: list[str]) -> None:
         bridge = self.network.bridge_with(host, moved[0])
         numbers = [bridge.port(name).number for name in moved]
         packet_out(self.network.ovs(host), bridge.name, general_query(box_mac(host, switch)), numbers * QUERIES)

@@ -137,8 +137,6 @@ class Migrator:
             told = {"vm": vm, "source": source, "target": host}
             self._present.migrate(edition.topology, self._captures, **told)
             milliseconds = (time.monotonic() - begin) * 1000
-            for nic in edition.topology.vms[vm].nics:
-                self._watch.links.query(host, nic.switch, [nic.port])
             return self._policy.keep(edition, edits), milliseconds
 
     @contextmanager

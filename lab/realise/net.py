@@ -137,6 +137,8 @@ class Network:
             namespace = new_network_namespace(self.directory / "netns" / node.id)
             self.namespaces[node.name] = namespace
             netlink.write_sysctls(namespace, netlink.SYSCTLS_BOX if node.is_box else netlink.SYSCTLS_GUEST)
+            if node.kind is NodeKind.VMKERNEL:
+                netlink.write_sysctls(namespace, netlink.SYSCTLS_VMKERNEL)
             if node.forwards:
                 netlink.write_sysctls(namespace, {"net/ipv4/ip_forward": "1"})
             if any(":" in a for i in node.interfaces for a in i.addresses):

@@ -167,6 +167,13 @@ SYSCTLS_GUEST = {
     "net/ipv4/conf/all/arp_evict_nocarrier": "0",
     "net/ipv4/conf/default/arp_evict_nocarrier": "0",
 }
+SYSCTLS_VMKERNEL = {
+    # Several adapters of one host may be in one subnet (multi-NIC vMotion): each answers for its own address only.
+    "net/ipv4/conf/all/arp_ignore": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+}
 
 
 def write_sysctls(namespace: int, settings: Mapping[str, str]) -> None:
