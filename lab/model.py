@@ -132,16 +132,54 @@ class PortGroup:
         return f"{self.switch}/{self.name}"
 
 
+class StretchKind(StrEnum):
+    """What carries VLANs to another site."""
+
+    TRUNK = "trunk"
+    OTV = "otv"
+    VPLS = "vpls"
+    VXLAN = "vxlan"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A Layer-2 stretch between pSwitches of several sites (docs/stretch.md). `vlans` cross it, others do not; `mtu` is
+    that of the transport network (IP bytes) and `udp_port` VXLAN's there, of no meaning for other kinds."""
+
+    name: str
+    kind: StretchKind
+    switches: tuple[str, ...]
+    vlans: Ranges
+    mtu: int = 1600
+    udp_port: int = 4789
+
+    @property
+    def splits_horizon(self) -> bool:
+        """What comes in by one of its ports leaves by no other one of them: every site has a way to every other."""
+        return self.kind is not StretchKind.TRUNK
+
+    @property
+    def floods_unknown(self) -> bool:
+        """Unicast to a MAC that was not learned crosses."""
+        return self.kind is not StretchKind.OTV
+
+    @property
+    def carries_bpdus(self) -> bool:
+        return self.kind in (StretchKind.TRUNK, StretchKind.VPLS)
+
+
 @dataclass(frozen=True)
 class PhysicalPort:
     """A port of a pSwitch. `access` None: a trunk that carries `trunk`; `native` None: untagged frames drop.
-    `channel`: it is a member of that port channel, by LACP when `lacp` is `active` or `passive`."""
+    `channel`: it is a member of that port channel, by LACP when `lacp` is `active` or `passive`. `stretch`: it leads to
+    another site by that."""
 
     access: int | None = None
     trunk: Ranges = ALL_VLANS
     native: int | None = None
     channel: int | None = None
     lacp: str | None = None
+    stretch: Stretch | None = None
 
     def carries(self, vid: int) -> bool:
         if self.access is not None:
@@ -477,6 +515,7 @@ class Topology:
     vms: Mapping[str, Vm] = field(default_factory=lambda: MappingProxyType({}))
     vmknics: tuple[Nic, ...] = ()
     machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
+    stretches: tuple[Stretch, ...] = ()
     expect: tuple[Expectation, ...] = ()
     source: str = ""
     numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))

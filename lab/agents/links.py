@@ -17,6 +17,7 @@ from lab.errors import SystemRefused
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
 from lab.plan.types import Plan
+from lab.plan.wiring import UNDERLAY
 from lab.realise import netlink
 from lab.realise.linkwatch import Link, LinkWatch
 from lab.realise.packet_out import packet_out
@@ -53,12 +54,15 @@ class LinkAgent:
         with self.present.lock:
             for box in (box for box in self._boxes if box in named):
                 links = self._watch.links(box)
-                ports = ((i.label, links.get(i.name)) for i in self.network.plan.node_named[box].interfaces)
-                found = dict(ports)
+                interfaces = self.network.plan.node_named[box].interfaces
+                lit = {name for name, link in links.items() if link.carrier}
+                # A tunnel has a link while what it goes by has one.
                 self._down[box] = frozenset(
-                    (box, label) for label, link in found.items() if not (link and link.carrier)
+                    (box, i.label)
+                    for i in interfaces
+                    if not {i.name, i.tunnel.underlay if i.tunnel else i.name} <= lit
                 )
-                self._count_losses(box, found)
+                self._count_losses(box, {i.label: links.get(i.name) for i in interfaces})
             down = frozenset[PortKey]().union(*self._down.values())
             before = self.present.state.links_down
             flapping = frozenset(key for key in self._losses if self._flaps(key))
@@ -152,8 +156,9 @@ class LinkAgent:
         """As the plan of now has it: vMotion plugs cables in elsewhere."""
         plan = self.network.plan
         if self._cabled is None or self._cabled[0] is not plan:
-            ends = {cable.a: cable.b for cable in plan.cables} | {cable.b: cable.a for cable in plan.cables}
-            self._cabled = plan, ends
+            ends = [end for c in plan.cables for end in ((c.a, c.b, c.tunnelled), (c.b, c.a, c.tunnelled))]
+            far = {near: (box, f"{port}{UNDERLAY}" if tunnelled else port) for near, (box, port), tunnelled in ends}
+            self._cabled = plan, far
         return self._cabled[1]
 
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:

@@ -18,6 +18,7 @@ from lab.observe.pcapng import CaptureFile, Packet
 from lab.observe.sightings import End, PointMap, Sighting
 from lab.plan import mirroring
 from lab.plan.types import NodeKind
+from lab.plan.wiring import UNDERLAY
 from traffic.canary import MAGIC, find_canaries
 
 SETTLE_SECONDS = 3.0
@@ -69,18 +70,19 @@ class Campaign:
         return self._sightings(False)
 
     def encapsulated(self) -> Iterator[Sighting]:
-        """Canaries inside GRE, which is how mirroring sessions send copies to an address."""
+        """Canaries inside GRE, which is how mirroring sessions send copies to an address, and inside VXLAN between
+        sites."""
         return self._sightings(True)
 
     def _sightings(self, encapsulated: bool) -> Iterator[Sighting]:
         for end, packet in self._found():
-            if is_gre(packet.data) is encapsulated:
+            if _is_inside(end, packet) is encapsulated:
                 for _, token, seq in find_canaries(packet.data):
                     yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
 
     def packets(self) -> Iterator[tuple[End, bytes]]:
         """The bytes of every frame with a canary that is not encapsulated, and where it was captured."""
-        return ((end, packet.data) for end, packet in self._found() if not is_gre(packet.data))
+        return ((end, packet.data) for end, packet in self._found() if not _is_inside(end, packet))
 
     def _found(self) -> Iterator[tuple[End, Packet]]:
         for node, path in self.files.items():
@@ -90,6 +92,11 @@ class Campaign:
                     if packet.interface not in ends:
                         raise CannotTell(f"{packet.interface} has left {node} meanwhile (vMotion): ask again")
                     yield ends[packet.interface], packet
+
+
+def _is_inside(end: End, packet: Packet) -> bool:
+    """True for a canary in another packet's payload."""
+    return is_gre(packet.data) or end[1].endswith(UNDERLAY)
 
 
 @contextmanager

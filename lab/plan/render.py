@@ -21,7 +21,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield "cables"
     for cable in plan.cables:
-        yield f"  {cable.a[0]}:{cable.a[1]} -- {cable.b[0]}:{cable.b[1]}"
+        yield f"  {cable.a[0]}:{cable.a[1]} {'~~' if cable.tunnelled else '--'} {cable.b[0]}:{cable.b[1]}"
     for bridge in plan.bridges:
         yield ""
         yield from _bridge(bridge, plan.node_named[bridge.node].kind)
@@ -34,7 +34,8 @@ def _node(node: Node) -> Iterator[str]:
     for i in node.interfaces:
         label = "" if i.label == i.name else f" ({i.label})"
         addresses = "".join(f" {a}" for a in i.addresses)
-        yield f"  {i.name}{label} mac {i.mac} mtu {i.mtu}{addresses}{'' if i.up else ' down'}"
+        tunnel = f" vxlan {i.tunnel.vni} to {i.tunnel.remote} udp {i.tunnel.port}" if i.tunnel else ""
+        yield f"  {i.name}{label} mac {i.mac} mtu {i.mtu}{addresses}{tunnel}{'' if i.up else ' down'}"
 
 
 def _bridge(bridge: Bridge, kind: NodeKind) -> Iterator[str]:

@@ -124,7 +124,7 @@ class Network:
                 self._progress("switches", number, len(boxes))
 
     def _add_links(self) -> None:
-        for cable in self.plan.cables:
+        for cable in (cable for cable in self.plan.cables if not cable.tunnelled):
             a, b = cable.a[0], cable.b[0]
             names = [self.plan.node_named[n].interface(i).name for n, i in (cable.a, cable.b)]
             self.mininet.addLink(
@@ -148,7 +148,9 @@ class Network:
         def end(of: tuple[str, str]) -> tuple[int, Interface]:
             return self.namespaces[of[0]], self.plan.node_named[of[0]].interface(of[1])
 
-        netlink.create_cables((end(c.a), end(c.b)) for c in self.plan.cables)
+        netlink.create_cables((end(c.a), end(c.b)) for c in self.plan.cables if not c.tunnelled)
+        for node in self.plan.nodes:
+            netlink.create_tunnels(self.namespaces[node.name], node.interfaces)
         for node in self.plan.nodes:
             netlink.configure(self.namespaces[node.name], node.interfaces, not node.is_box)
         self._progress("namespaces and cables", 1, 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import ndmsg
 
 from lab.errors import SystemRefused
 from lab.plan.types import Interface
@@ -49,6 +50,27 @@ def create_cables(pairs: Iterable[tuple[tuple[int, Interface], tuple[int, Interf
                 )
             except NetlinkError as error:
                 raise SystemRefused(f"cable {a.label} -- {b.label}: {error.args[-1]}") from error
+
+
+def create_tunnels(namespace: int, interfaces: Sequence[Interface]) -> None:
+    """Those of the interfaces that are tunnels; what they go by is there. Nobody asks for the other end's MAC: a box
+    answers no ARP. Raises SystemRefused."""
+    tunnels = [(interface, interface.tunnel) for interface in interfaces if interface.tunnel]
+    if not tunnels:
+        return
+    try:
+        with inside(namespace), IPRoute() as ip:
+            for interface, tunnel in tunnels:
+                underlay, permanent = socket.if_nametoindex(tunnel.underlay), ndmsg.states["permanent"]
+                ip.link(
+                    "add", kind="vxlan", ifname=interface.name, address=interface.mac, mtu=interface.mtu,
+                    vxlan_id=tunnel.vni, vxlan_link=underlay, vxlan_local=tunnel.local, vxlan_group=tunnel.remote,
+                    vxlan_port=tunnel.port, vxlan_learning=0,
+                )  # fmt: skip
+                ip.link("set", index=underlay, state="up")
+                ip.neigh("add", dst=tunnel.remote, lladdr=tunnel.remote_mac, ifindex=underlay, state=permanent)
+    except (NetlinkError, OSError) as error:
+        raise SystemRefused(f"a VXLAN interface: {error}") from error
 
 
 def configure(namespace: int, interfaces: Sequence[Interface], guest: bool) -> None:

@@ -17,6 +17,7 @@ from lab.topology.physical import cables, check_channels, physical_switches
 from lab.topology.pvlans import pvlan_maps
 from lab.topology.reading import Reading
 from lab.topology.releases import since
+from lab.topology.stretch import check_loops, stretch_cables, stretches_of
 from lab.topology.switches import check_uplinks_used_once, distributed_switches, hosts
 
 ENCRYPTED_VMOTION = "6.5"
@@ -34,6 +35,9 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     check_uplinks_used_once(reading)
     groups = PortGroups(reading, found, shared)
     adapters = Adapters(reading, addresses, groups)
+    joined = cables(reading)
+    stretches = stretches_of(reading)
+    check_loops(reading, joined, stretches)
     topology = Topology(
         name=spec.name,
         release=spec.release,
@@ -42,7 +46,8 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
         knobs=_knobs(reading),
         sites=tuple(spec.sites) or (ONLY_SITE,),
         physical_switches=MappingProxyType(physical_switches(reading, pvlans)),
-        cables=cables(reading),
+        cables=(*joined, *stretch_cables(stretches, joined)),
+        stretches=stretches,
         hosts=MappingProxyType(found),
         distributed_switches=MappingProxyType(
             {name: _watched(reading, switch, adapters) for name, switch in shared.items()}

@@ -305,6 +305,14 @@ class VmSpec(Section):
     memory: SizeValue = VM_MEMORY
 
 
+class StretchSpec(Section):
+    NOT_EMULATED = frozenset(("delay", "jitter", "loss", "rate"))
+    kind: Literal["trunk", "otv", "vpls", "vxlan"] = "trunk"
+    switches: Annotated[list[Name], Field(min_length=2)]
+    vlans: Trunk | None = None
+    mtu: Annotated[int, Between(1280, 9216)] = 1600
+
+
 class MachineSpec(Section):
     NOT_EMULATED = frozenset(("networks", "collector"))
     switch: Name
@@ -322,7 +330,7 @@ class ExpectSpec(Section):
 
 
 class TopologySpec(Section):
-    NOT_EMULATED = frozenset(("storage", "fabrics", "stretch", "chassis", "dvfilters", "mirrors"))
+    NOT_EMULATED = frozenset(("storage", "fabrics", "chassis", "dvfilters", "mirrors"))
     name: Name
     release: Release = "5.0"
     knobs: KnobsSpec = KnobsSpec()
@@ -331,6 +339,7 @@ class TopologySpec(Section):
     sites: dict[Name, SiteSpec] = {}
     physical_switches: dict[Name, PhysicalSwitchSpec] = {}
     cables: list[CableSpec] = []
+    stretch: dict[Name, StretchSpec] = {}
     hosts: dict[Name, HostSpec] = {}
     distributed_switches: dict[Name, DistributedSwitchSpec] = {}
     vms: dict[Name, VmSpec] = {}
