@@ -144,7 +144,8 @@ class StretchKind(StrEnum):
 @dataclass(frozen=True)
 class Stretch:
     """A Layer-2 stretch between pSwitches of several sites (docs/stretch.md). `vlans` cross it, others do not; `mtu` is
-    that of the transport network (IP bytes) and `udp_port` VXLAN's there, of no meaning for other kinds."""
+    that of the transport network (IP bytes) and `udp_port` VXLAN's there, of no meaning for other kinds. `delay`
+    and `jitter` in seconds one way, `loss` a share of frames, `rate` nominal."""
 
     name: str
     kind: StretchKind
@@ -152,6 +153,10 @@ class Stretch:
     vlans: Ranges
     mtu: int = 1600
     udp_port: int = 4789
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    rate: Rate | None = None
 
     @property
     def splits_horizon(self) -> bool:

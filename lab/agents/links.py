@@ -58,9 +58,7 @@ class LinkAgent:
                 lit = {name for name, link in links.items() if link.carrier}
                 # A tunnel has a link while what it goes by has one.
                 self._down[box] = frozenset(
-                    (box, i.label)
-                    for i in interfaces
-                    if not {i.name, i.tunnel.underlay if i.tunnel else i.name} <= lit
+                    (box, i.label) for i in interfaces if not {i.name, i.tunnel.underlay if i.tunnel else i.name} <= lit
                 )
                 self._count_losses(box, {i.label: links.get(i.name) for i in interfaces})
             down = frozenset[PortKey]().union(*self._down.values())
@@ -212,6 +210,8 @@ class LinkAgent:
 
     def _switch(self, end: PortKey, up: bool) -> None:
         netlink.set_link(self.network.namespaces[end[0]], self.network.interface_name(*end), up)
+        if up and end[1].endswith(UNDERLAY):
+            netlink.tell_tunnels(self.network.namespaces[end[0]], self.network.plan.node_named[end[0]].interfaces)
 
     def _query_moved(self, before: Moment, after: Moment) -> None:
         """To VMs whose port a change of links has moved to another uplink."""

@@ -66,6 +66,7 @@ class Verbs:
             "uplink_of": [[box, port, uplink] for (box, port), uplink in state.uplink_of.items()],
             "macs": {f"{box}:{port}": mac for (box, port), mac in state.macs.items()},
             "promiscuous": _names(state.promiscuous),
+            "wires": [wire.facts() for wire in self._network.wires],
             "copies_lost": self._agents.mirrors.lost(),
             "ended": {box: name for box, name in ended.items() if name},
             "captures": self._captures.running(),

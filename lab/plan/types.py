@@ -71,13 +71,25 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Way:
+    """What a long way does to frames, in each direction: `delay` and `jitter` in seconds, `loss` from 0 to 1, `rate` in
+    bit/s (0: any)."""
+
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    rate: int = 0
+
+
+@dataclass(frozen=True)
 class Cable:
     """A veth pair: (node name, interface label) at each end; or, `tunnelled`, two VXLAN interfaces that lead to each
-    other."""
+    other. `way`: it is a long one."""
 
     a: tuple[str, str]
     b: tuple[str, str]
     tunnelled: bool = False
+    way: Way | None = None
 
 
 @dataclass(frozen=True)

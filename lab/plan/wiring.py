@@ -9,7 +9,7 @@ from lab.model import Cable as ModelCable
 from lab.model import Machine, Nic, PhysicalPort, StretchKind, Topology
 from lab.plan import mirroring
 from lab.plan.names import NODE_MAX, box_mac, linux_name
-from lab.plan.types import Cable, Interface, Node, NodeKind, Tunnel
+from lab.plan.types import Cable, Interface, Node, NodeKind, Tunnel, Way
 
 UNDERLAY = ".wan"
 """Ends the name of the interface by which a tunnel's packets go to another site."""
@@ -101,6 +101,15 @@ def _underlay(topology: Topology, switch: str, label: str, cable: ModelCable) ->
     return replace(_switch_end(switch, f"{label}{UNDERLAY}"), mtu=stretch.mtu, addresses=(address,))
 
 
+def _way(topology: Topology, cable: ModelCable) -> Way | None:
+    stretch = cable.port.stretch
+    if stretch is None:
+        return None
+    rate = stretch.rate.scaled(topology.speed_scale).bits if stretch.rate else 0
+    way = Way(stretch.delay, stretch.jitter, stretch.loss, rate)
+    return way if way != Way() else None
+
+
 def _other_end(cable: ModelCable, switch: str) -> str:
     return cable.ends[1] if switch == cable.ends[0] else cable.ends[0]
 
@@ -114,9 +123,12 @@ def cables(topology: Topology) -> Iterator[Cable]:
     """Between pSwitches, host to pSwitch, machine to pSwitch, vNIC or vmknic to host; each kind in file order."""
     for cable in topology.cables:
         (a, at_a), (b, at_b) = ((end, cable.port_at(end)) for end in cable.ends)
-        yield Cable((a, at_a), (b, at_b), _is_tunnel(cable))
+        way = _way(topology, cable)
         if _is_tunnel(cable):
-            yield Cable((a, f"{at_a}{UNDERLAY}"), (b, f"{at_b}{UNDERLAY}"))
+            yield Cable((a, at_a), (b, at_b), tunnelled=True)
+            yield Cable((a, f"{at_a}{UNDERLAY}"), (b, f"{at_b}{UNDERLAY}"), way=way)
+        else:
+            yield Cable((a, at_a), (b, at_b), way=way)
     for host in topology.hosts.values():
         for pnic in host.pnics.values():
             yield Cable((host.name, pnic.name), (pnic.switch, pnic.far_port))

@@ -25,6 +25,7 @@ from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
 from lab.realise import netlink
 from lab.realise.difference import BridgeChange, Move, change_of, set_columns, shape
+from lab.realise.longwire import LongWire
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
 
@@ -99,6 +100,7 @@ class Network:
         self.directory = directory
         self.datapath = datapath
         self.namespaces: dict[str, int] = {}
+        self.wires: list[LongWire] = []
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
         # By box: how often its rows have changed, and how often they had when it last settled.
@@ -148,11 +150,21 @@ class Network:
         def end(of: tuple[str, str]) -> tuple[int, Interface]:
             return self.namespaces[of[0]], self.plan.node_named[of[0]].interface(of[1])
 
-        netlink.create_cables((end(c.a), end(c.b)) for c in self.plan.cables if not c.tunnelled)
+        pairs = []
+        for cable in (cable for cable in self.plan.cables if not cable.tunnelled):
+            if cable.way is None:
+                pairs.append((end(cable.a), end(cable.b)))
+            else:
+                wire = LongWire(self.directory / "wires", len(self.wires), cable)
+                self.wires.append(wire)
+                pairs += [(end(cable.a), wire.ends[0]), (wire.ends[1], end(cable.b))]
+        netlink.create_cables(pairs)
         for node in self.plan.nodes:
             netlink.create_tunnels(self.namespaces[node.name], node.interfaces)
         for node in self.plan.nodes:
             netlink.configure(self.namespaces[node.name], node.interfaces, not node.is_box)
+        for wire in self.wires:
+            wire.start()
         self._progress("namespaces and cables", 1, 1)
 
     def _add(self, node: PlannedNode) -> None:

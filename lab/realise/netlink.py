@@ -61,14 +61,27 @@ def create_tunnels(namespace: int, interfaces: Sequence[Interface]) -> None:
     try:
         with inside(namespace), IPRoute() as ip:
             for interface, tunnel in tunnels:
-                underlay, permanent = socket.if_nametoindex(tunnel.underlay), ndmsg.states["permanent"]
+                underlay = socket.if_nametoindex(tunnel.underlay)
                 ip.link(
                     "add", kind="vxlan", ifname=interface.name, address=interface.mac, mtu=interface.mtu,
                     vxlan_id=tunnel.vni, vxlan_link=underlay, vxlan_local=tunnel.local, vxlan_group=tunnel.remote,
                     vxlan_port=tunnel.port, vxlan_learning=0,
                 )  # fmt: skip
                 ip.link("set", index=underlay, state="up")
-                ip.neigh("add", dst=tunnel.remote, lladdr=tunnel.remote_mac, ifindex=underlay, state=permanent)
+    except (NetlinkError, OSError) as error:
+        raise SystemRefused(f"a VXLAN interface: {error}") from error
+    tell_tunnels(namespace, interfaces)
+
+
+def tell_tunnels(namespace: int, interfaces: Iterable[Interface]) -> None:
+    """The MACs of the other ends, which the kernel forgets when an interface is switched off. Raises SystemRefused."""
+    tunnels = [interface.tunnel for interface in interfaces if interface.tunnel]
+    permanent = ndmsg.states["permanent"]
+    try:
+        with inside(namespace), IPRoute() as ip:
+            for tunnel in tunnels:
+                underlay = socket.if_nametoindex(tunnel.underlay)
+                ip.neigh("replace", dst=tunnel.remote, lladdr=tunnel.remote_mac, ifindex=underlay, state=permanent)
     except (NetlinkError, OSError) as error:
         raise SystemRefused(f"a VXLAN interface: {error}") from error
 

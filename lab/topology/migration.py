@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from lab.model import Nic, Topology
+from lab.topology.distance import round_trip, vmotion_limit
 
 VMOTION = "vmotion"
 """The service of the vmkernel adapters that memory travels between."""
@@ -58,6 +59,12 @@ def _refusals(topology: Topology, vm: str, host: str) -> Iterator[str]:
     for end in (source, host):
         if not any(nic.address for nic in vmotion_adapters(topology, end)):
             yield f"{end} has no vmkernel adapter with an address and the service {VMOTION}"
+    away, limit = round_trip(topology, source, host), vmotion_limit(topology.release)
+    if away is not None and away > limit:
+        yield (
+            f"the round trip between {source} and {host} is {away * 1000:g} ms, and vSphere {topology.release} allows "
+            f"{limit * 1000:g} ms (VMO-9)"
+        )
     for nic in topology.vms[vm].nics:
         yield from _network(topology, nic, host)
 

@@ -19,6 +19,7 @@ from lab.topology.values import (
     Address,
     Between,
     CdpOnly,
+    Delay,
     GroupName,
     IpAddress,
     Mac,
@@ -306,11 +307,14 @@ class VmSpec(Section):
 
 
 class StretchSpec(Section):
-    NOT_EMULATED = frozenset(("delay", "jitter", "loss", "rate"))
     kind: Literal["trunk", "otv", "vpls", "vxlan"] = "trunk"
     switches: Annotated[list[Name], Field(min_length=2)]
     vlans: Trunk | None = None
     mtu: Annotated[int, Between(1280, 9216)] = 1600
+    delay: Delay = 0.0
+    jitter: Delay = 0.0
+    loss: Annotated[float, Between(0, 1)] = 0.0
+    rate: RateValue | None = None
 
 
 class MachineSpec(Section):

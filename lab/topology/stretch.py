@@ -30,7 +30,20 @@ def _stretch(reading: Reading, name: str, spec: StretchSpec) -> Stretch:
         reading.wrong((*path, "mtu"), f"a {spec.kind} adds nothing to a frame", "otv and vxlan have an mtu", key=True)
     _check_sites(reading, path, spec)
     port = 4789 if since(reading.spec.release, IANA_PORT) else 8472
-    return Stretch(name, StretchKind(spec.kind), tuple(spec.switches), spec.vlans or ALL_VLANS, spec.mtu, port)
+    if spec.jitter > spec.delay:
+        reading.wrong((*path, "jitter"), "more than the delay", "a frame cannot arrive before it is sent", key=True)
+    return Stretch(
+        name=name,
+        kind=StretchKind(spec.kind),
+        switches=tuple(spec.switches),
+        vlans=spec.vlans or ALL_VLANS,
+        mtu=spec.mtu,
+        udp_port=port,
+        delay=spec.delay,
+        jitter=spec.jitter,
+        loss=spec.loss,
+        rate=spec.rate,
+    )
 
 
 def _check_sites(reading: Reading, path: Path, spec: StretchSpec) -> None:
