@@ -65,7 +65,7 @@ def create_tunnels(namespace: int, interfaces: Sequence[Interface]) -> None:
                 ip.link(
                     "add", kind="vxlan", ifname=interface.name, address=interface.mac, mtu=interface.mtu,
                     vxlan_id=tunnel.vni, vxlan_link=underlay, vxlan_local=tunnel.local, vxlan_group=tunnel.remote,
-                    vxlan_port=tunnel.port, vxlan_learning=0,
+                    vxlan_port=tunnel.port, vxlan_learning=0, vxlan_udp_csum=0,
                 )  # fmt: skip
                 ip.link("set", index=underlay, state="up")
     except (NetlinkError, OSError) as error:
