@@ -150,7 +150,9 @@ def test_vmo_5_each_pswitch_sees_the_mac_move_once(vlab: RunningLab) -> None:
     moved(vlab, "web1")
 
     def told() -> bool:
-        seen[:] = [e["switch"] for e in vlab.client.ask("events", after=start) if e["event"] == "mac-move"]
+        seen[:] = [
+            e["port"].partition(":")[0] for e in vlab.client.ask("events", after=start) if e["event"] == "mac-move"
+        ]
         return len(seen) >= 2
 
     wait_until(told, "MAC moves")
