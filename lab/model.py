@@ -501,6 +501,7 @@ class Knobs:
     iphash: str = "xor32"
     beacon_ethertype: int = 0x8922
     vmotion_encrypt: str = "off"
+    ft_encrypt: str = "off"
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,14 @@ _ZEROS = bytes(PAGE)
 
 class Kind(IntEnum):
     """`ZERO`: a page that was sent has become zero. `ROUND`: everything before has to be in place; it is answered with
-    one byte. `DEVICES`: the state of the VM's devices, at the end."""
+    one byte. `DEVICES`: the state of the VM's devices, at the end. `INPUT`: a frame that a VM
+    with FT has heard."""
 
     PAGE = 1
     ZERO = 2
     ROUND = 3
     DEVICES = 4
+    INPUT = 5
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,14 @@ class Sender:
     def devices(self, state: bytes) -> None:
         self._record(_ITEM.pack(Kind.DEVICES, 0, len(state)) + state)
 
+    def input(self, frame: bytes) -> None:
+        self._record(_ITEM.pack(Kind.INPUT, 0, len(frame)) + frame)
+
+    def abort(self) -> None:
+        """Whoever waits for the other end waits no longer."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
     def end_round(self) -> None:
         """Returns when the other end has written everything."""
         self._record(_ITEM.pack(Kind.ROUND, 0, 0))
@@ -118,9 +128,11 @@ class Sender:
 
 
 def receive(
-    connection: socket.socket, key: Key | None, stream: int, write: Callable[[int, bytes], None]
-) -> Iterator[bytes]:
-    """The destination's end: writes pages as they come, and gives the devices' state. Ends with the connection.
+    connection: socket.socket, key: Key | None, stream: int, write: Callable[[int, bytes], None],
+    commit: Callable[[], None] = lambda: None,
+) -> Iterator[bytes]:  # fmt: skip
+    """The destination's end: writes pages as they come, commits each round before it answers, and gives the devices'
+    states and inputs. Ends with the connection.
 
     Raises SystemRefused for what is no record of this migration.
     """
@@ -136,8 +148,9 @@ def receive(
             raise SystemRefused("vMotion: a record that this migration's key does not open") from None
         for kind, number, content in _items(body):
             if kind is Kind.ROUND:
+                commit()
                 connection.sendall(b"\x06")
-            elif kind is Kind.DEVICES:
+            elif kind in (Kind.DEVICES, Kind.INPUT):
                 yield content
             else:
                 write(number, content if kind is Kind.PAGE else _ZEROS)

@@ -20,7 +20,7 @@ from lab.errors import UsageError
 from lab.model import Nic, Topology
 from lab.realise.moving import Captures as MovedCaptures
 from lab.topology.edit import Edit
-from lab.topology.migration import differences, refusals, vmotion_adapters
+from lab.topology.migration import VMOTION, adapters_of, differences, refusals
 from lab.topology.releases import since
 from lab.topology.words import suggestion
 from traffic.vmotion import Key
@@ -98,8 +98,7 @@ class Migrator:
                     raise UsageError(
                         f"vMotion of {vm} to {host} is given up: its memory changes faster than it is copied"
                     )
-                for nic in topology.vms[vm].nics:
-                    self._captures.prepare(source, nic.port)
+                self._prepare(topology, vm)
                 facts = self._stunned(topology, guest, copy, host)
         except BaseException:
             if guest.ram is not target:
@@ -126,6 +125,16 @@ class Migrator:
             self._memories.take_over(guest, copy.target)
             stunned = round((time.monotonic() - begin) * 1000, 1)
             return {"version": version, "stunned_ms": stunned, "switch_over_ms": round(milliseconds, 1)}
+
+    def take_over(self, vm: str, host: str) -> None:
+        """The VM's ports are on another host when this returns, as when its own has failed. Raises SystemRefused."""
+        with self._one:
+            self._prepare(self._present.topology, vm)
+            self._switch_over(vm, host)
+
+    def _prepare(self, topology: Topology, vm: str) -> None:
+        for nic in topology.vms[vm].nics:
+            self._captures.prepare(topology.vms[vm].host, nic.port)
 
     def _switch_over(self, vm: str, host: str) -> tuple[int, float]:
         edits: list[Edit] = [(("vms", vm, "host"), host)]
@@ -159,9 +168,7 @@ class Migrator:
 
 def _pairs(topology: Topology, source: str, target: str) -> list[tuple[Nic, Nic]]:
     """vMotion adapters of both hosts that talk to each other, in file order (VMK-7)."""
-    here, there = (
-        [nic for nic in vmotion_adapters(topology, host) if nic.address and nic.connected] for host in (source, target)
-    )
+    here, there = (adapters_of(topology, host, VMOTION) for host in (source, target))
     return list(zip(here, there, strict=False))
 
 

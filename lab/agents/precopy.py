@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from lab.agents.memory import Guest, Ram
 from lab.errors import SystemRefused
@@ -96,10 +97,19 @@ class Precopy:
         return done
 
 
+class Target(Protocol):
+    """Where pages go; `commit` at the end of each round."""
+
+    def write(self, number: int, data: bytes) -> None: ...
+
+    def commit(self) -> None: ...
+
+
 @contextmanager
 def connected(
-    network: Network, pairs: Sequence[tuple[Nic, Nic]], target: Ram, key: Key | None, seconds: float
-) -> Iterator[list[Sender]]:
+    network: Network, pairs: Sequence[tuple[Nic, Nic]], target: Target, key: Key | None, seconds: float,
+    port: int = PORT,
+) -> Iterator[list[Sender]]:  # fmt: skip
     """One TCP connection from each source adapter to its counterpart (VMK-7); what comes is written into `target`.
 
     Raises SystemRefused when one cannot be made in time, or when the receiving end fails.
@@ -108,17 +118,17 @@ def connected(
     with ExitStack() as stack:
         senders, receivers = [], []
         for stream, (source, there) in enumerate(pairs):
-            listener = stack.enter_context(_socket(network, there, PORT))
+            listener = stack.enter_context(_socket(network, there, port))
             listener.listen(1)
             here = stack.enter_context(_socket(network, source, 0))
             here.settimeout(seconds)
-            way = f"{source.label} {_ip(source)} to {there.label} {_ip(there)} TCP {PORT}"
+            way = f"{source.label} {_ip(source)} to {there.label} {_ip(there)} TCP {port}"
             try:
-                here.connect((_ip(there), PORT))
+                here.connect((_ip(there), port))
                 listener.settimeout(seconds)
                 accepted, _ = listener.accept()
             except OSError as error:
-                raise SystemRefused(f"vMotion: no connection from {way}: {error.strerror or 'timed out'}") from error
+                raise SystemRefused(f"no connection from {way}: {error.strerror or 'timed out'}") from error
             stack.enter_context(accepted)
             accepted.settimeout(None)
             senders.append(Sender(here, key, stream))
@@ -133,10 +143,10 @@ def connected(
         raise failed[0]
 
 
-def _take(accepted: socket.socket, key: Key | None, stream: int, target: Ram, failed: list[SystemRefused]) -> None:
+def _take(accepted: socket.socket, key: Key | None, stream: int, target: Target, failed: list[SystemRefused]) -> None:
     """A failure closes the connection, so that the sender learns of it."""
     try:
-        for _devices in receive(accepted, key, stream, target.write):
+        for _state in receive(accepted, key, stream, target.write, target.commit):
             pass
     except SystemRefused as error:
         failed.append(error)
@@ -156,7 +166,7 @@ def _socket(network: Network, nic: Nic, port: int) -> socket.socket:
     except OSError as error:
         if made is not None:
             made.close()
-        raise SystemRefused(f"vMotion: {nic.label}: {error.strerror}") from error
+        raise SystemRefused(f"{nic.label}: {error.strerror}") from error
     return made
 
 

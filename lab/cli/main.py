@@ -40,6 +40,7 @@ VERBS = {
     "extcap": "lab.cli.extcap:extcap",
     "evidence": "lab.cli.evidence:evidence",
     "vmotion": "lab.cli.vmotion:vmotion",
+    "ft": "lab.cli.vmotion:ft",
     "guest": "lab.cli.vmotion:guest",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",

@@ -38,6 +38,36 @@ def vmotion(lab: str | None, vm: str, host: str, no_capture: bool, as_json: bool
         click.echo(line)
 
 
+@click.command()
+@lab_option
+@click.argument("vm", required=False)
+@click.argument("host", required=False, metavar="[HOST|off]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def ft(lab: str | None, vm: str | None, host: str | None, as_json: bool) -> None:
+    """Fault tolerance: keep a secondary of a VM on another HOST; without a VM, what is protected.
+
+    What the primary hears and writes goes over the FT logging adapters. When its host fails (`vlab fail host esx1`) the
+    secondary takes over with the same MAC.
+    """
+    from lab.client import find_lab
+
+    client = find_lab(lab)
+    if vm is not None and host is None:
+        raise UsageError("say on which host the secondary is to be, or off")
+    if vm is not None:
+        done = client.ask("ft_off", vm=vm) if host == "off" else client.ask("ft_on", vm=vm, host=host)
+    found = client.ask("ft") if vm is None else [done]
+    if as_json:
+        say_json({"schema": 1, "protected": found})
+        return
+    for one in found:
+        state = one["broken"] or ("no more" if host == "off" else "protected")
+        carried = f"{one['inputs']} frames and {one['pages']} pages sent, {one['bytes']} bytes"
+        click.echo(f"{one['vm']}: primary {one['primary']}, secondary {one['secondary']}, {state}; {carried}")
+    if not found:
+        click.echo("no VM is protected", err=True)
+
+
 @click.group()
 def guest() -> None:
     """What a VM has in its memory."""

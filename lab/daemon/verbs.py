@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.agents.events import Moment
+from lab.agents.ft import FaultTolerance
 from lab.agents.memory import Memories
 from lab.agents.migration import Migrator
 from lab.agents.policy import PolicyEditor
@@ -42,6 +43,7 @@ class Verbs:
         self._captures = Captures(present.network)
         self._memories = Memories(present.network)
         self._migrator = Migrator(present, agents.watch, policy, self._captures, self._memories)
+        self._ft = FaultTolerance(present, self._memories, self._migrator.take_over)
         self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
@@ -91,7 +93,20 @@ class Verbs:
 
     def do_vmotion(self, vm: str, host: str) -> dict[str, Any]:
         """Move a VM to another host while it runs."""
+        if self._ft.protects(vm):
+            raise UsageError(f"vMotion of {vm} is refused: FT protects it (vlab ft {vm} off)")
         return asdict(self._migrator.vmotion(vm, host))
+
+    def do_ft_on(self, vm: str, host: str) -> dict[str, Any]:
+        """Keep a secondary of this VM on that host."""
+        return self._ft.on(self._present.topology, vm, host)
+
+    def do_ft_off(self, vm: str) -> dict[str, Any]:
+        return self._ft.off(vm)
+
+    def do_ft(self) -> list[dict[str, Any]]:
+        """Which VMs have a secondary, and what went there so far."""
+        return self._ft.facts()
 
     def do_guest_write(self, vm: str, token: str, page: int = 0, pages: int = 1) -> dict[str, Any]:
         """Let a VM write a token (hex, 16 bytes) into pages of its memory."""
@@ -142,7 +157,8 @@ class Verbs:
     def do_fail(self, box: str, failed: bool) -> dict[str, Any]:
         """A host or pSwitch loses carrier everywhere, or comes back."""
         self._watch.links.fail(box, failed)
-        return self.do_status()
+        taken = self._ft.failed(box) if failed else []
+        return {**self.do_status(), "taken_over": taken}
 
     def do_lbt(self, threshold: float | None = None, period: float | None = None) -> dict[str, Any]:
         """Load-Based Teaming's last windows; `threshold` (part of 1) and `period` (nominal seconds) change it."""

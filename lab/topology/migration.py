@@ -41,9 +41,9 @@ def _nics(topology: Topology) -> tuple[Nic, ...]:
     return (*topology.vmknics, *topology.vnics)
 
 
-def vmotion_adapters(topology: Topology, host: str) -> tuple[Nic, ...]:
-    """The vmkernel adapters of `host` that vMotion may use, in file order (VMK-7)."""
-    return tuple(nic for nic in topology.vmknics if nic.host == host and VMOTION in nic.services)
+def adapters_of(topology: Topology, host: str, service: str) -> tuple[Nic, ...]:
+    """The vmkernel adapters of `host` that have an address and this service, in file order (VMK-7)."""
+    return tuple(nic for nic in topology.vmknics if nic.host == host and service in nic.services and nic.address)
 
 
 def refusals(topology: Topology, vm: str, host: str) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def _refusals(topology: Topology, vm: str, host: str) -> Iterator[str]:
         yield f"{vm} is on {host} already"
         return
     for end in (source, host):
-        if not any(nic.address for nic in vmotion_adapters(topology, end)):
+        if not adapters_of(topology, end, VMOTION):
             yield f"{end} has no vmkernel adapter with an address and the service {VMOTION}"
     away, limit = round_trip(topology, source, host), vmotion_limit(topology.release)
     if away is not None and away > limit:
@@ -65,6 +65,11 @@ def _refusals(topology: Topology, vm: str, host: str) -> Iterator[str]:
             f"the round trip between {source} and {host} is {away * 1000:g} ms, and vSphere {topology.release} allows "
             f"{limit * 1000:g} ms (VMO-9)"
         )
+    yield from network_refusals(topology, vm, host)
+
+
+def network_refusals(topology: Topology, vm: str, host: str) -> Iterator[str]:
+    """Why this VM's vNICs would have no port on that host."""
     for nic in topology.vms[vm].nics:
         yield from _network(topology, nic, host)
 

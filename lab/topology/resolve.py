@@ -21,6 +21,8 @@ from lab.topology.stretch import check_loops, stretch_cables, stretches_of
 from lab.topology.switches import check_uplinks_used_once, distributed_switches, hosts
 
 ENCRYPTED_VMOTION = "6.5"
+ENCRYPTED_FT = "8.0"
+"""The release whose documents have it; the first one that had it is not verified."""
 
 
 def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
@@ -67,6 +69,10 @@ def _knobs(reading: Reading) -> Knobs:
     if encrypt not in (None, "off") and not since(reading.spec.release, ENCRYPTED_VMOTION):
         what = f"{reading.spec.release} has no encrypted vMotion"
         reading.wrong(("knobs", "vmotion_encrypt"), what, f"it came with {ENCRYPTED_VMOTION}")
+    ft = given.ft_encrypt
+    if ft not in (None, "off") and not since(reading.spec.release, ENCRYPTED_FT):
+        what = f"{reading.spec.release} has no encrypted FT logging"
+        reading.wrong(("knobs", "ft_encrypt"), what, f"it is documented for {ENCRYPTED_FT}")
     return Knobs(
         block_guest_bpdu=since(reading.spec.release, "8.0") if bpdu is None else bool(bpdu),
         reverse_path=bool(given.reverse_path),
@@ -76,6 +82,7 @@ def _knobs(reading: Reading) -> Knobs:
         forged_compare=given.forged_compare,
         iphash=given.iphash,
         beacon_ethertype=given.beacon_ethertype,
+        ft_encrypt=ft or ("opportunistic" if since(reading.spec.release, ENCRYPTED_FT) else "off"),
         vmotion_encrypt=encrypt or ("opportunistic" if since(reading.spec.release, ENCRYPTED_VMOTION) else "off"),
     )
 

@@ -93,7 +93,6 @@ class KnobsSpec(Section):
         [
             "nioc",
             "vmci_vm2vm",
-            "ft_encrypt",
             "pvnic_rx_cap",
             "tps",
         ]
@@ -107,6 +106,7 @@ class KnobsSpec(Section):
     iphash: Literal["xor32", "lastoctet"] = "xor32"
     beacon_ethertype: Annotated[int, Between(0x0600, 0xFFFF)] = 0x8922
     vmotion_encrypt: Literal["off", "opportunistic", "required"] | None = None
+    ft_encrypt: Literal["off", "opportunistic", "required"] | None = None
 
 
 class ClockSpec(Section):

@@ -144,7 +144,7 @@ def test_vmo_5_each_pswitch_sees_the_mac_move_once(vlab: RunningLab) -> None:
     vlab.send("web1", dst_mac="broadcast", kind="raw")
     mac, seen = vlab.vm("web1").mac, []
     wait_until(lambda: all((10, mac) in t for t in vlab.client.state().mac_tables.values()), "the broadcast")
-    start = vlab.client.ask("events")[-1]["number"] + 1
+    start = max((event["number"] + 1 for event in vlab.client.ask("events")), default=0)
     # The agent that looks for moves must have seen the table of before.
     vlab.client.ask("events", after=start, seconds=1.5)
     moved(vlab, "web1")
@@ -202,6 +202,25 @@ def test_vmk_5_memory_in_flight_is_not_at_the_vms_own_ports(vlab: RunningLab) ->
     found = Counter(p.interface for p in seen.packets if token in p.data)
     assert found["vmk1"] and found["vmnic0"]
     assert not found.keys() & {"eth0", "web1.eth0", "vmnic1"}
+
+
+@pytest.mark.parametrize(
+    ("spy", "policy", "hears"), [("spy1", "accept", True), ("spy1", "reject", False), ("spy3", "accept", False)]
+)
+def test_vmk_6_a_vm_on_the_vmotion_vlan_hears_memory_only_of_its_own_host_and_if_policy_lets_it(
+    vlab: RunningLab, spy: str, policy: str, hears: bool
+) -> None:
+    token = with_marker(vlab, "web1")
+    group = f"port-group {vlab.client.topology.vms[spy].host}/vSwitch0/spy"
+    vlab.exec(spy, "ip", "link", "set", "eth0", "promisc", "on")
+    vlab.set(group, f"security.promiscuous={policy}")
+    with vlab.capture(spy) as seen:
+        vlab.send("esx2.vmk1", dst_mac="broadcast", kind="raw")
+        moved(vlab, "web1")
+    vlab.set(group, "security.promiscuous=accept")
+    vlab.exec(spy, "ip", "link", "set", "eth0", "promisc", "off")
+    assert any(token in packet.data for packet in seen.packets) == hears
+    assert any(frame.src == vlab.vm("esx2.vmk1").mac for frame in seen.frames)  # broadcasts it hears in any case
 
 
 def test_vmk_7_two_adapters_are_two_connections_to_port_8000(vlab: RunningLab) -> None:

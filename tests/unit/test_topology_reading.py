@@ -480,7 +480,7 @@ REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
         "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics chassis dvfilters mirrors"),
     grammar.KnobsSpec: (
         "name: lab", "name: lab\nknobs: {¦KEY: 1}", "knobs",
-        "nioc vmci_vm2vm ft_encrypt pvnic_rx_cap tps"),
+        "nioc vmci_vm2vm pvnic_rx_cap tps"),
     grammar.PhysicalSwitchSpec: (
         "tor1: {}", "tor1: {¦KEY: x}", "physical_switches.tor1", "fex"),
     grammar.CableSpec: ("tor2]}", "tor2], ¦KEY: x}", "cables[0]", "delay jitter loss rate channel"),
