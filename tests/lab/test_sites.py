@@ -29,9 +29,9 @@ def table(lab: RunningLab, switch: str, vm: str, vlan: int = 10) -> str | None:
 
 
 def test_a_distance_is_on_every_round_trip(vlab: RunningLab) -> None:
-    """The shortest of five: the machine may be busy, and can only make it longer."""
-    assert 2.0 <= round_trip_ms(vlab, "web1", "twin2") < 6.0
-    assert round_trip_ms(vlab, "web1", "web2") < 2.0
+    """The shortest of five: a machine that is busy can only make it longer."""
+    near, far = round_trip_ms(vlab, "web1", "web2"), round_trip_ms(vlab, "web1", "twin2")
+    assert far >= 2.0 and far > near
 
 
 def test_status_tells_of_the_wires(vlab: RunningLab) -> None:

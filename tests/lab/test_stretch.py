@@ -9,6 +9,7 @@ import pytest
 from lab import RunningLab
 from lab.frame import BROADCAST, Frame
 from lab.observe.pcapng import Packet
+from lab.realise.run import wait_until
 
 vlab_topology = "stretch.yaml"
 
@@ -48,6 +49,8 @@ def test_l2s_2_otv_lets_no_frame_to_a_silent_mac_across_and_one_frame_ends_the_s
     assert before.agrees and before.disposition == "dropped", before.differences
     assert before.ending is not None and before.ending.reason == "Stretch Not Forwarded"
     vlab.send(silent, dst_mac="broadcast", kind="raw")
+    key = (10, vlab.vm(silent).mac)
+    wait_until(lambda: vlab.client.state().mac_tables["oa"].get(key) == "oc", "the broadcast at the other site")
     after = vlab.where(sender, silent, kind="raw")
     assert after.agrees and after.disposition == "delivered", after.differences
 
@@ -82,7 +85,6 @@ def test_l2s_7_what_a_vm_sends_is_on_the_link_in_clear_also_inside_vxlan(vlab: R
 
 
 def test_l2s_8_a_frame_that_the_tunnel_makes_too_long_disappears_and_a_shorter_one_does_not(vlab: RunningLab) -> None:
-    vlab.send("sb1", dst_mac="broadcast", kind="raw")
     for size, arrives in ((1464, FRAMES), (1514, 0)):
         with vlab.capture("sb1") as seen:
             vlab.send("sa1", dst_mac="broadcast", kind="raw", size=size, count=FRAMES)
