@@ -109,9 +109,9 @@ class Sender:
         try:
             answered = self._connection.recv(1)
         except OSError as error:
-            raise SystemRefused(f"vMotion: {error.strerror or error}") from error
+            raise SystemRefused(f"copying memory: {error.strerror or error}") from error
         if not answered:
-            raise SystemRefused("vMotion: the destination has closed the connection")
+            raise SystemRefused("copying memory: the destination has closed the connection")
 
     def close(self) -> None:
         """Nothing more comes: the other end's `receive` ends."""
@@ -123,7 +123,7 @@ class Sender:
         try:
             self._connection.sendall(_LENGTH.pack(len(record)) + record)
         except OSError as error:
-            raise SystemRefused(f"vMotion: {error.strerror or error}") from error
+            raise SystemRefused(f"copying memory: {error.strerror or error}") from error
         self.sent += _LENGTH.size + len(record)
 
 
@@ -141,11 +141,11 @@ def receive(
         (length,) = _LENGTH.unpack(head)
         record = _exactly(connection, length) if length <= _LONGEST else None
         if record is None:
-            raise SystemRefused("vMotion: not a record of this lab's format")
+            raise SystemRefused("copying memory: not a record of this lab's format")
         try:
             body = cipher.open(record) if cipher else record
         except InvalidTag:
-            raise SystemRefused("vMotion: a record that this migration's key does not open") from None
+            raise SystemRefused("copying memory: a record that this migration's key does not open") from None
         for kind, number, content in _items(body):
             if kind is Kind.ROUND:
                 commit()
@@ -164,7 +164,7 @@ def _items(body: bytes) -> Iterator[tuple[Kind, int, bytes]]:
             at += _ITEM.size + length
             yield Kind(kind), number, body[at - length : at]
         except (struct.error, ValueError):
-            raise SystemRefused("vMotion: not an item of this lab's format") from None
+            raise SystemRefused("copying memory: not an item of this lab's format") from None
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes | None:

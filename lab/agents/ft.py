@@ -144,7 +144,7 @@ class FaultTolerance:
                 one.sender = stack.enter_context(way)[0]
                 self._stream(one, one.sender, ears)
         except LabError as error:
-            one.broken = str(error)
+            one.broken = "" if one.stop.is_set() else str(error)
         finally:
             one.ready.set()
 
