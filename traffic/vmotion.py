@@ -109,7 +109,7 @@ class Sender:
         try:
             answered = self._connection.recv(1)
         except OSError as error:
-            raise SystemRefused(f"copying memory: {error.strerror or error}") from error
+            raise _refused(error) from error
         if not answered:
             raise SystemRefused("copying memory: the destination has closed the connection")
 
@@ -123,8 +123,15 @@ class Sender:
         try:
             self._connection.sendall(_LENGTH.pack(len(record)) + record)
         except OSError as error:
-            raise SystemRefused(f"copying memory: {error.strerror or error}") from error
+            raise _refused(error) from error
         self.sent += _LENGTH.size + len(record)
+
+
+def _refused(error: OSError) -> SystemRefused:
+    why = error.strerror or str(error)
+    if isinstance(error, TimeoutError):
+        why = "no answer in time; is every wire on the way there, and long enough for the adapters' frames (L2S-8)?"
+    return SystemRefused(f"copying memory: {why}")
 
 
 def receive(
