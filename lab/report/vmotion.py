@@ -39,7 +39,8 @@ def as_text(report: MigrationReport) -> Iterator[str]:
     yield f"{done['vm']} is on {done['target']} (was on {done['source']}), {done['seconds']:.1f} s"
     how = "encrypted" if done["encrypted"] else "in clear"
     rounds = len(done["rounds"])
-    yield f"  memory: {copied} pages, {done['bytes']} bytes in {rounds} rounds over TCP 8000, {how}, {over}"
+    pages = "1 page" if copied == 1 else f"{copied} pages"
+    yield f"  memory: {pages}, {done['bytes']} bytes in {rounds} rounds over TCP 8000, {how}, {over}"
     yield f"  stunned: {done['stunned_ms']:g} ms, its ports moved in {done['switch_over_ms']:g} ms"
     yield f"  {_reach(done['reach'])}"
     yield from _exposure(report)
