@@ -16,6 +16,8 @@ from lab.agents.timers import Timers
 from lab.errors import SystemRefused, UsageError
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
+from lab.plan.types import Plan
+from lab.plan.wiring import UNDERLAY
 from lab.realise import netlink
 from lab.realise.linkwatch import Link, LinkWatch
 from lab.realise.packet_out import packet_out
@@ -45,9 +47,8 @@ class LinkAgent:
         self.err_disabled: dict[PortKey, str] = {}
         self._watch = watch
         self._boxes = [node.name for node in self.network.plan.nodes if node.is_box]
-        self._far = {cable.a: cable.b for cable in self.network.plan.cables}
-        self._far.update({cable.b: cable.a for cable in self.network.plan.cables})
         self._down: dict[str, frozenset[PortKey]] = {}
+        self._cabled: tuple[Plan, Mapping[PortKey, PortKey]] | None = None
         present.follow(self._query_moved)
         self.look(self._boxes)
 
@@ -57,12 +58,13 @@ class LinkAgent:
         with self.present.lock:
             for box in (box for box in self._boxes if box in named):
                 links = self._watch.links(box)
-                ports = ((i.label, links.get(i.name)) for i in self.network.plan.node_named[box].interfaces)
-                found = dict(ports)
+                interfaces = self.network.plan.node_named[box].interfaces
+                lit = {name for name, link in links.items() if link.carrier}
+                # A tunnel has a link while what it goes by has one.
                 self._down[box] = frozenset(
-                    (box, label) for label, link in found.items() if not (link and link.carrier)
+                    (box, i.label) for i in interfaces if not {i.name, i.tunnel.underlay if i.tunnel else i.name} <= lit
                 )
-                self._count_losses(box, found)
+                self._count_losses(box, {i.label: links.get(i.name) for i in interfaces})
             down = frozenset[PortKey]().union(*self._down.values())
             before = self.present.state.links_down
             flapping = frozenset(key for key in self._losses if self._flaps(key))
@@ -151,6 +153,16 @@ class LinkAgent:
         """The other end of the cable in this port, or None."""
         return self._far.get(port)
 
+    @property
+    def _far(self) -> Mapping[PortKey, PortKey]:
+        """As the plan of now has it: vMotion plugs cables in elsewhere."""
+        plan = self.network.plan
+        if self._cabled is None or self._cabled[0] is not plan:
+            ends = [end for c in plan.cables for end in ((c.a, c.b, c.tunnelled), (c.b, c.a, c.tunnelled))]
+            far = {near: (box, f"{port}{UNDERLAY}" if tunnelled else port) for near, (box, port), tunnelled in ends}
+            self._cabled = plan, far
+        return self._cabled[1]
+
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:
         """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right.
 
@@ -226,10 +238,13 @@ class LinkAgent:
             self.err_disabled[box, port] = why
             self._switch((box, port), False)
             self.present.event("err-disabled", port=f"{box}:{port}", why=why)
-            self.look([box, self._far[box, port][0]])
+            far = self.far_end((box, port))
+            self.look([box, *([far[0]] if far else [])])
 
     def _switch(self, end: PortKey, up: bool) -> None:
         netlink.set_link(self.network.namespaces[end[0]], self.network.interface_name(*end), up)
+        if up and end[1].endswith(UNDERLAY):
+            netlink.tell_tunnels(self.network.namespaces[end[0]], self.network.plan.node_named[end[0]].interfaces)
 
     def _query_moved(self, before: Moment, after: Moment) -> None:
         """To VMs whose port a change of links has moved to another uplink."""

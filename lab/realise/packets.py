@@ -16,6 +16,8 @@ _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _ETH_P_ALL = 3
 _AUXDATA = struct.Struct("=IIIHHHH")
+_SO_TIMESTAMPNS, _STAMP = 35, struct.Struct("=qq")
+_ANCILLARY = socket.CMSG_SPACE(_AUXDATA.size) + socket.CMSG_SPACE(_STAMP.size)
 _VLAN_VALID, _TPID_VALID = 0x10, 0x40
 _FRAME_MAX = 65536
 _RETURN, _LOAD_WORD, _LOAD_HALF, _JUMP_EQUAL = 0x06, 0x20, 0x28, 0x15
@@ -31,6 +33,7 @@ class PacketSocket:
         kind: int | None = None, sources: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.interface = interface
+        self.arrived_ns = 0
         self._room = bytearray(_FRAME_MAX)
         try:
             with inside(namespace):
@@ -55,14 +58,21 @@ class PacketSocket:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def stamp(self) -> None:
+        """From now on `arrived_ns` is when the frame that was last received came in (ns since the epoch)."""
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
     def receive(self) -> bytes | None:
         """The next frame that came in, with all its tags in place; None when there is none now."""
         try:
-            size, said, _, _ = self._socket.recvmsg_into([self._room], socket.CMSG_SPACE(_AUXDATA.size))
+            size, said, _, _ = self._socket.recvmsg_into([self._room], _ANCILLARY)
         except OSError:  # nothing there, or the interface has just gone down
             return None
         frame = bytes(memoryview(self._room)[:size])
         for level, kind, data in said:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _STAMP.unpack(data)
+                self.arrived_ns = seconds * 10**9 + nanoseconds
             if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA) and len(data) >= _AUXDATA.size:
                 status, _, _, _, _, tci, tpid = _AUXDATA.unpack_from(data)
                 if status & _VLAN_VALID:
