@@ -20,7 +20,7 @@ from typing import Any
 from lab.errors import SystemRefused, UsageError
 from lab.model import Vm
 from lab.realise.net import Network
-from lab.realise.run import forget, spawn
+from lab.realise.run import spawn
 from traffic.canary import canary_payload
 from traffic.vmotion import PAGE
 
@@ -150,9 +150,3 @@ class Memories:
         guest.ask("resume", ram.path)
         guest.ram.close()
         guest.ram = ram
-
-    def end(self) -> None:
-        for guest in self._guests.values():
-            guest.process.kill()
-            guest.process.wait()
-            forget(guest.process)
