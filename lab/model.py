@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 
-from lab.units import Rate
+from lab.units import Rate, Size
 
 VLAN_MAX = 4094
 PortKey = tuple[str, str]
@@ -116,6 +116,49 @@ class MacLearning:
 
 
 @dataclass(frozen=True)
+class Shaping:
+    """A token bucket for one port, nominal (SHP-1 to SHP-10): `average` in the long run, up to `peak` while the bonus
+    of `burst` lasts."""
+
+    average: Rate
+    peak: Rate
+    burst: Size
+
+
+@dataclass(frozen=True)
+class Shapers:
+    """From the switch's side: `ingress` holds for what a port sends, `egress` for what it gets (SHP-7)."""
+
+    ingress: Shaping | None = None
+    egress: Shaping | None = None
+
+
+NOTHING = Rate(0)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What Network I/O Control gives a traffic type, a pool or a vNIC: `shares` of what is free, at least
+    `reservation`, at most `limit`; nominal. `qos_tag`: the 802.1p priority that its frames leave with."""
+
+    shares: int = 50
+    limit: Rate | None = None
+    reservation: Rate = NOTHING
+    qos_tag: int | None = None
+
+
+@dataclass(frozen=True)
+class NetworkIoControl:
+    """Of a distributed switch (NIOC-1 to NIOC-21). `types`: by the API's name, all that the version knows; `pools`:
+    user-defined ones. `opt_out`: (host, pNIC) that are scheduled first come, first served (NIOC-20)."""
+
+    version: int
+    types: Mapping[str, Allocation]
+    pools: Mapping[str, Allocation] = field(default_factory=lambda: MappingProxyType({}))
+    opt_out: frozenset[PortKey] = frozenset()
+
+
+@dataclass(frozen=True)
 class PortGroup:
     name: str
     switch: str
@@ -124,6 +167,8 @@ class PortGroup:
     teaming: Teaming
     mac_learning: MacLearning | None = None
     netflow: bool = False
+    shapers: Shapers = Shapers()
+    network_pool: str | None = None
 
     @property
     def label(self) -> str:
@@ -267,6 +312,7 @@ class DistributedSwitch:
     netflow: Netflow | None = None
     discovery: Discovery = Discovery()
     lags: Mapping[str, Lag] = field(default_factory=lambda: MappingProxyType({}))
+    network_io_control: NetworkIoControl | None = None
 
     def pnics(self, host: str) -> tuple[str, ...]:
         """All its pNICs on this host, those of LAGs last."""
@@ -303,6 +349,8 @@ class Nic:
     blocked: bool = False
     security: Security | None = None
     services: tuple[str, ...] = ()
+    shapers: Shapers | None = None
+    allocation: Allocation | None = None
 
     @property
     def is_vmk(self) -> bool:

@@ -15,11 +15,13 @@ from lab.topology.edit import Edit, Edition, edits_of
 
 @dataclass(frozen=True)
 class Done:
-    """`version`: how many edits the topology has now; `warnings`: those that it did not have before."""
+    """`version`: how many edits the topology has now; `queues`: interfaces that have other rates now; `warnings`: those
+    that it did not have before."""
 
     version: int
     changes: tuple[BridgeChange, ...]
     warnings: tuple[str, ...]
+    queues: tuple[str, ...] = ()
 
 
 class PolicyEditor:
@@ -50,4 +52,5 @@ class PolicyEditor:
             self._watch.catch_up(whole=False)  # a vNIC that was disconnected has no carrier any more
             known = set(warnings(before))
             fresh = tuple(line for line in warnings(edition.topology) if line not in known)
-            return Done(len(self._edits), changes, fresh)
+            queues = tuple(f"{node}:{interface}" for node, interface in self._present.network.requeued)
+            return Done(len(self._edits), changes, fresh, queues)

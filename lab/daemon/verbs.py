@@ -77,7 +77,12 @@ class Verbs:
         """Change policies: `port-group web`, {"security.promiscuous": "accept"}; None takes a setting away."""
         done = self._policy.set(what, settings)
         changes = [asdict(change) for change in done.changes]
-        return {"version": done.version, "changes": changes, "warnings": list(done.warnings)}
+        return {
+            "version": done.version,
+            "changes": changes,
+            "queues": list(done.queues),
+            "warnings": list(done.warnings),
+        }
 
     def do_edits(self, after: int = 0) -> list[tuple[int, Sequence[str | int], Any]]:
         """What `set` has put into the topology's document, numbered, from edit number `after` on."""

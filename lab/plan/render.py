@@ -22,6 +22,10 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield "cables"
     for cable in plan.cables:
         yield f"  {cable.a[0]}:{cable.a[1]} -- {cable.b[0]}:{cable.b[1]}"
+    if plan.queues:
+        yield ""
+    for queue in plan.queues:
+        yield from queue.text()
     for bridge in plan.bridges:
         yield ""
         yield from _bridge(bridge, plan.node_named[bridge.node].kind)

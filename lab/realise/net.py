@@ -22,7 +22,7 @@ from mininet.node import Node, Switch
 from lab.errors import SystemRefused, UsageError
 from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
-from lab.realise import netlink
+from lab.realise import netlink, qdiscs
 from lab.realise.difference import BridgeChange, change_of, set_columns, shape
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
@@ -98,6 +98,8 @@ class Network:
         self.directory = directory
         self.datapath = datapath
         self.namespaces: dict[str, int] = {}
+        self.queues = qdiscs.Queues({}, None)
+        self.requeued: list[qdiscs.Place] = []
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
         # By box: how often its rows have changed, and how often they had when it last settled.
@@ -119,8 +121,13 @@ class Network:
             for done in launched:
                 done.result()
             self._add_links()
+            list(pool.map(lambda box: box.ovs.plug_in(box.params["bridges"]), boxes))
             for number, _ in enumerate(pool.map(lambda box: box.start([]), boxes), start=1):
                 self._progress("switches", number, len(boxes))
+        # Open vSwitch takes away the queues of a port when it is added, and leaves them alone from then on.
+        rooms = [room for box in boxes if (room := box.ovs.send_room()) is not None]
+        self.queues = qdiscs.Queues(qdiscs.ends_of(self.plan, self.namespaces), min(rooms, default=None))
+        self.queues.change(self.plan.queues)
 
     def _add_links(self) -> None:
         for cable in self.plan.cables:
@@ -175,7 +182,8 @@ class Network:
             raise UsageError(f"that needs other boxes, cables or addresses: {AGAIN}")
 
     def replan(self, plan: Plan) -> tuple[BridgeChange, ...]:
-        """Go from the present plan to `plan`, which differs in rows and columns only: one bundle for each bridge.
+        """Go from the present plan to `plan`, which differs in rows, columns and queues only: one bundle for each
+        bridge, then the queues.
 
         Raises SystemRefused when a switch refused; the present plan then has what the others took, so that the next
         one mends the rest.
@@ -195,9 +203,12 @@ class Network:
 
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
             list(pool.map(change, changing))
-        self.plan = replace(plan, bridges=tuple(done.get((old.node, old.name), old) for old, _ in pairs))
+        bridges = tuple(done.get((old.node, old.name), old) for old, _ in pairs)
+        self.plan = replace(plan, bridges=bridges, queues=self.plan.queues)
         if refused:
             raise refused[0]
+        self.requeued = self.queues.change(plan.queues)
+        self.plan = replace(self.plan, queues=plan.queues)
         return tuple(change_of(old, new) for old, new in changing)
 
     def _rebridge(self, old: Bridge, new: Bridge) -> None:

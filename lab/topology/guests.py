@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 
 from lab.model import (
+    Allocation,
     DistributedSwitch,
     Host,
     Machine,
     Nic,
     PortGroup,
+    Shapers,
     StandardSwitch,
     Tagging,
     VlanPolicy,
     Vm,
 )
-from lab.topology import addressing, policies
+from lab.topology import addressing, nioc, policies, shaping
 from lab.topology.addressing import Addresses
 from lab.topology.nodes import Path
 from lab.topology.physical import check_plugged, physical_port
@@ -109,8 +112,15 @@ class PortGroups:
 class Adapters:
     """The vmkernel adapters and vNICs of a lab."""
 
-    def __init__(self, reading: Reading, addresses: Addresses, groups: PortGroups) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        addresses: Addresses,
+        groups: PortGroups,
+        distributed: Mapping[str, DistributedSwitch] = MappingProxyType({}),
+    ) -> None:
         self._reading = reading
+        self._distributed = distributed
         self._addresses = addresses
         self._groups = groups
         spec = reading.spec
@@ -119,6 +129,10 @@ class Adapters:
         found = {name: self._vm(name, vm) for name, vm in spec.vms.items()}
         self.vms = {name: vm for name, vm in found.items() if vm}
         vnics = (nic for vm in self.vms.values() for nic in vm.nics)
+        placed = (
+            (("vms", nic.owner, "networks", int(nic.name[3:])), nic) for vm in self.vms.values() for nic in vm.nics
+        )
+        nioc.check_admission(reading, distributed, placed)
         self.by_label = {nic.label: nic for nic in (*self.vmknics, *vnics)}
 
     def on_distributed(self, switch: str) -> dict[str, Nic]:
@@ -183,10 +197,23 @@ class Adapters:
             connected=network.connected,
             blocked=network.blocked,
             security=policies.security(group.security, network.security) if network.security else None,
+            shapers=self._shapers(path, group, network),
+            allocation=self._allocation(path, vm, group, network),
         )
 
+    def _shapers(self, path: Path, group: PortGroup, network: NetworkSpec) -> Shapers | None:
+        if network.shaping is None:
+            return None
+        return shaping.shapers(self._reading, (*path, "shaping"), group.shapers, network.shaping)
+
+    def _allocation(self, path: Path, vm: str, group: PortGroup, network: NetworkSpec) -> Allocation | None:
+        standard = group.switch in self._reading.spec.hosts[self._reading.spec.vms[vm].host].standard_switches
+        switch = None if standard else self._distributed.get(group.switch)
+        told = self._reading.pruned((_SHARED, group.switch, "network_io_control"))
+        return nioc.allocation(self._reading, path, network, switch.network_io_control if switch else None, told)
+
     def _check_standard(self, path: Path, network: NetworkSpec) -> None:
-        for key in ("blocked", "security"):
+        for key in ("blocked", "security", "shaping"):
             if getattr(network, key):
                 what = f"a standard switch has no {key!r} for a single port"
                 self._reading.wrong((*path, key), what, "use a distributed switch")
