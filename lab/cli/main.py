@@ -39,6 +39,7 @@ VERBS = {
     "report": "lab.cli.picture:report",
     "extcap": "lab.cli.extcap:extcap",
     "evidence": "lab.cli.evidence:evidence",
+    "nioc": "lab.cli.nioc:nioc",
     "load": "lab.cli.load:load",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",

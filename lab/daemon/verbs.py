@@ -17,6 +17,7 @@ from lab.agents.present import Present
 from lab.agents.supervised import kill
 from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
+from lab.daemon.queues import measure
 from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
 from lab.model import PortKey
@@ -83,6 +84,10 @@ class Verbs:
             "queues": list(done.queues),
             "warnings": list(done.warnings),
         }
+
+    def do_queues(self, seconds: float) -> dict[str, Any]:
+        """What the classes of pNICs under Network I/O Control send in so many seconds."""
+        return measure(self._network, seconds)
 
     def do_edits(self, after: int = 0) -> list[tuple[int, Sequence[str | int], Any]]:
         """What `set` has put into the topology's document, numbered, from edit number `after` on."""

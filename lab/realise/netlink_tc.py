@@ -64,12 +64,17 @@ class _Raw(tcmsg):  # type: ignore[misc]
     nla_map = (("TCA_UNSPEC", "none"), ("TCA_KIND", "asciiz"), ("TCA_OPTIONS", "cdata"))
 
 
-def apply(namespace: int, interface: str, old: Queue | None, new: Queue | None) -> None:
+def apply(namespace: int, interface: str, old: Queue | None, new: Queue | None, unsure: bool = False) -> None:
     """Turn what `interface` has, which is `old`, into `new` and read it back. Frames of classes that stay are not
-    dropped. Raises SystemRefused, also when the kernel has something else than what it was told."""
+    dropped, as long as what nothing matches stays where it was. `unsure`: nobody knows what is there; it goes first.
+
+    Raises SystemRefused, also when the kernel has something else than what it was told.
+    """
     with inside(namespace), IPRoute() as ip:
         device = _Device(ip, interface)
         try:
+            if unsure:
+                device.clear()
             device.change(old, new)
             device.check(new)
         except NetlinkError as error:
@@ -90,8 +95,12 @@ class _Device:
 
     # -- telling the kernel
 
+    def clear(self) -> None:
+        if any(q["handle"] == _HANDLE for q in self._ip.get_qdiscs(index=self._index)):
+            self._send(_message(RTM_DELQDISC, _TAKE, self._index, _HANDLE, _AT_ROOT))
+
     def change(self, old: Queue | None, new: Queue | None) -> None:
-        if old is not None and type(old) is not type(new):
+        if old is not None and not _alike(old, new):
             self._send(_message(RTM_DELQDISC, _TAKE, self._index, _HANDLE, _AT_ROOT))
             old = None
         if isinstance(new, Bucket):
@@ -138,6 +147,11 @@ class _Device:
             (found,) = (q for q in self._ip.get_qdiscs(index=self._index) if q["handle"] == _HANDLE)
             return {0: _counted(found)}
         return {c["handle"] & 0xFFFF: _counted(c) for c in self._classes()}
+
+
+def _alike(old: Queue, new: Queue | None) -> bool:
+    """One can become the other class by class."""
+    return type(old) is type(new) and getattr(old, "default", 0) == getattr(new, "default", 0)
 
 
 def _counted(message: Any) -> Counted:

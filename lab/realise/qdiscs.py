@@ -31,24 +31,28 @@ class Queues:
         self._ends = ends
         self._part = 1.0 if room is None else min(1.0, room * USED / SEND_ROOM)
         self._present: dict[Place, Queue] = {}
+        self._unsure: set[Place] = set()
 
     def change(self, wanted: Sequence[Queue]) -> list[Place]:
         """To exactly these, each read back; returns which interfaces have other queues now. Frames of classes that stay
         are not dropped. Raises SystemRefused for the first that the kernel refuses; the next change mends the rest."""
         after = _by_place(shortened(wanted, self._part) if self._part < 1 else wanted)
         changed = []
-        for place in dict.fromkeys((*self._present, *after)):
+        for place in dict.fromkeys((*self._present, *self._unsure, *after)):
             was, queue = self._present.get(place), after.get(place)
-            if was != queue:
+            if was != queue or place in self._unsure:
                 self._apply(place, was, queue)
                 changed.append(place)
         return changed
 
     def _apply(self, place: Place, was: Queue | None, queue: Queue | None) -> None:
         try:
-            netlink_tc.apply(*self._ends[place], was, queue)
+            netlink_tc.apply(*self._ends[place], was, queue, place in self._unsure)
         except SystemRefused as error:
+            self._present.pop(place, None)
+            self._unsure.add(place)
             raise SystemRefused(f"{place[0]}: {error}") from error
+        self._unsure.discard(place)
         self._present.pop(place, None)
         if queue is not None:
             self._present[place] = queue

@@ -21,6 +21,7 @@ PURE = [
     "lab.observe.trace",
     "lab.predict.exposure", "lab.report.page", "lab.report.follow", "lab.report.selftest", "lab.observe.peel",
     "lab.nioc",
+    "lab.report.nioc",
 ]  # fmt: skip
 
 
