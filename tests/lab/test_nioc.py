@@ -163,6 +163,18 @@ def test_nioc_06_before_version_3_a_limit_is_the_hosts(vlab: RunningLab) -> None
         assert_both_send(vlab, 8)
 
 
+def test_nioc_06_an_uplink_gets_what_the_other_does_not_need(vlab: RunningLab) -> None:
+    """The limit is divided evenly at first; a second later nearly all of it is where it is wanted."""
+    with changed(vlab, "switch dvs0", f"{POOLS}.virtualMachine.limit=800M", back=(f"{POOLS}.virtualMachine.limit=",)):
+        some = (udp("web1", "m6", "1G"), udp("web2", "m7", "50M"))
+
+        def right(answer: Mapping[str, Any]) -> bool:
+            first, second = (sent(answer, pnic).get("virtualMachine", 0) for pnic in ("vmnic0", "vmnic1"))
+            return 6.0 <= first <= 8.0 - second + TOLERANCE * LINK / 1e6
+
+        judged_when_quiet(vlab, some, right, 7.5)
+
+
 def test_nioc_07_in_version_3_a_limit_is_each_pnics(vlab: RunningLab) -> None:
     with version_3(vlab, f"{POOLS}.virtualMachine.limit=800M"):
         assert_both_send(vlab, 16)

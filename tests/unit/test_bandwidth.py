@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.agents.events import Moment
+from lab.agents.limits import Shared, parts_of, shared_limits
 from lab.errors import TopologyError
 from lab.model import Topology
 from lab.nioc import Sender, divided, guaranteed, rates
@@ -275,3 +277,18 @@ def test_queues_are_shorter_where_there_is_less_room_and_never_none() -> None:
     (first, *_) = shortened([tree(lab(nioc=control("")))], 0.1)
     assert isinstance(first, Tree)
     assert all(2 <= c.packets <= 5 for c in first.classes if c.label != "link")
+
+
+def test_nioc_6_a_limit_follows_what_uplinks_need() -> None:
+    shared = Shared(("esx1", "dvs0", "vmotion"), 100.0, ("vmnic0", "vmnic1"))
+    alike = parts_of(shared, {"vmnic0": 50, "vmnic1": 50}, {"vmnic0": True, "vmnic1": True})
+    assert alike == pytest.approx({"vmnic0": 0.5, "vmnic1": 0.5})
+    other = parts_of(shared, {"vmnic0": 50, "vmnic1": 5}, {"vmnic0": True, "vmnic1": False})
+    assert other["vmnic0"] > 0.8 and sum(other.values()) == pytest.approx(1)
+
+
+def test_nioc_6_only_limits_of_several_uplinks_are_divided() -> None:
+    limit = "virtualMachine: {limit: 2G}, vmotion: {limit: 2G}"
+    for version, names in ((2, ["virtualMachine"]), (3, [])):
+        topology = lab(nioc=control(limit, version))
+        assert [s.key[2] for s in shared_limits(Moment(topology, initial_state(topology)))] == names
