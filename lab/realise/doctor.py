@@ -17,7 +17,7 @@ ROOTLESS = ["--user", "--map-root-user"]
 
 KERNEL = {
     "veth": ("ip link add name va type veth peer name vb", True, "no lab can be built"),
-    "htb": ("tc qdisc replace dev lo root htb", True, "pNICs have no rate, and no Network I/O Control"),
+    "htb": ("tc qdisc replace dev lo root htb", True, "no lab can be built: pNICs have no rate"),
     "tbf": (
         "tc qdisc replace dev lo root tbf rate 1mbit burst 10kb latency 10ms",
         False,
