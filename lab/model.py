@@ -134,6 +134,20 @@ class Shapers:
 
 
 NOTHING = Rate(0)
+TYPE_OF_SERVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "management": "management",
+        "vmotion": "vmotion",
+        "ft_logging": "faultTolerance",
+        "provisioning": "provisioning",
+        "vsphere_replication": "hbr",
+        "vsphere_replication_nfc": "hbr",
+        "vsan": "vsan",
+        "iscsi": "iSCSI",
+        "nfs": "nfs",
+    }
+)
+"""A vmkernel adapter's service -> the traffic type of its frames, by the API's name."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +350,8 @@ class Host:
 @dataclass(frozen=True)
 class Nic:
     """A vNIC or a vmknic. `owner` is the VM, or the host of a vmknic; `address` is CIDR text or empty;
-    `switch` and `port_group` name its place on its host."""
+    `switch` and `port_group` name its place on its host. `priority`: the 802.1p priority that its tagged frames leave
+    the host with, None for their own (NIOC-15)."""
 
     owner: str
     name: str
@@ -351,6 +366,7 @@ class Nic:
     services: tuple[str, ...] = ()
     shapers: Shapers | None = None
     allocation: Allocation | None = None
+    priority: int | None = None
 
     @property
     def is_vmk(self) -> bool:

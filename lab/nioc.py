@@ -6,24 +6,13 @@ Everything here is a pure function of values; rates are in bits/s.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lab.model import ClientPort, NetworkIoControl
+from lab.model import TYPE_OF_SERVICE, ClientPort, NetworkIoControl
 
 VIRTUAL_MACHINE = "virtualMachine"
 MANAGEMENT = "management"
-TYPE_OF_SERVICE = {
-    "management": MANAGEMENT,
-    "vmotion": "vmotion",
-    "ft_logging": "faultTolerance",
-    "provisioning": "provisioning",
-    "vsphere_replication": "hbr",
-    "vsphere_replication_nfc": "hbr",
-    "vsan": "vsan",
-    "iscsi": "iSCSI",
-    "nfs": "nfs",
-}
 PORTS_OF_TYPE: Mapping[str, tuple[int, ...]] = {
     "vmotion": (8000,),
     "nfs": (2049,),
@@ -95,7 +84,3 @@ def divided(limit: float, wanted: Mapping[str, float]) -> dict[str, float]:
     found = rates(limit, {uplink: Sender(want, 1) for uplink, want in wanted.items()})
     rest = (limit - sum(found.values())) / len(found) if found else 0.0
     return {uplink: rate + max(rest, 0.0) for uplink, rate in found.items()}
-
-
-def shares_of(names: Iterable[str], control: NetworkIoControl) -> dict[str, int]:
-    return {name: (control.types.get(name) or control.pools[name]).shares for name in names}

@@ -11,6 +11,7 @@ from lab.model import (
     DistributedSwitch,
     Host,
     Machine,
+    NetworkIoControl,
     Nic,
     PortGroup,
     Shapers,
@@ -167,7 +168,9 @@ class Adapters:
             return None
         mac = spec.mac or self._addresses.mac(addressing.VMKNIC)
         address = spec.ip or self._addresses.ip(group.vlan)
-        return Nic(host, name, host, group.switch, group.name, mac, address, services=tuple(spec.services))
+        mark = nioc.priority(self._control(host, group), None, spec.services or ("management",))
+        services = tuple(spec.services)
+        return Nic(host, name, host, group.switch, group.name, mac, address, services=services, priority=mark)
 
     def _vm(self, name: str, spec: VmSpec) -> Vm | None:
         path: Path = ("vms", name)
@@ -198,7 +201,8 @@ class Adapters:
             blocked=network.blocked,
             security=policies.security(group.security, network.security) if network.security else None,
             shapers=self._shapers(path, group, network),
-            allocation=self._allocation(path, vm, group, network),
+            allocation=self._allocation(path, spec.host, group, network),
+            priority=nioc.priority(self._control(spec.host, group), group.network_pool, ()),
         )
 
     def _shapers(self, path: Path, group: PortGroup, network: NetworkSpec) -> Shapers | None:
@@ -206,11 +210,15 @@ class Adapters:
             return None
         return shaping.shapers(self._reading, (*path, "shaping"), group.shapers, network.shaping)
 
-    def _allocation(self, path: Path, vm: str, group: PortGroup, network: NetworkSpec) -> Allocation | None:
-        standard = group.switch in self._reading.spec.hosts[self._reading.spec.vms[vm].host].standard_switches
-        switch = None if standard else self._distributed.get(group.switch)
+    def _allocation(self, path: Path, host: str, group: PortGroup, network: NetworkSpec) -> Allocation | None:
         told = self._reading.pruned((_SHARED, group.switch, "network_io_control"))
-        return nioc.allocation(self._reading, path, network, switch.network_io_control if switch else None, told)
+        return nioc.allocation(self._reading, path, network, self._control(host, group), told)
+
+    def _control(self, host: str, group: PortGroup) -> NetworkIoControl | None:
+        """Of the group's switch, where that is a distributed one."""
+        standard = group.switch in self._reading.spec.hosts[host].standard_switches
+        switch = None if standard else self._distributed.get(group.switch)
+        return switch.network_io_control if switch else None
 
     def _check_standard(self, path: Path, network: NetworkSpec) -> None:
         for key in ("blocked", "security", "shaping"):

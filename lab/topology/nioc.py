@@ -4,10 +4,10 @@ the reservations of VMs fit."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from lab.model import Allocation, DistributedSwitch, NetworkIoControl, Nic
+from lab.model import TYPE_OF_SERVICE, Allocation, DistributedSwitch, NetworkIoControl, Nic
 from lab.topology.bandwidth_schema import LEVELS, NetworkIoControlSpec, PoolSpec
 from lab.topology.nodes import Path
 from lab.topology.reading import Reading
@@ -146,6 +146,16 @@ def allocation(
         what = f"{said[0]} of a single vNIC need version 3 of Network I/O Control on its switch"
         reading.wrong((*path, said[0]), what, "network_io_control: {version: 3}, from release 6.0 on", key=True)
     return _allocation(Allocation(), spec)
+
+
+def priority(control: NetworkIoControl | None, pool: str | None, services: Sequence[str]) -> int | None:
+    """The tag that frames of a vNIC in this pool, or of a vmknic with these services (a vNIC: none), leave with."""
+    if control is None:
+        return None
+    if pool in control.pools:
+        return control.pools[str(pool)].qos_tag
+    kind = TYPE_OF_SERVICE[services[0]] if services else VIRTUAL_MACHINE
+    return control.types[kind if kind in control.types else "management"].qos_tag
 
 
 def check_admission(

@@ -15,6 +15,7 @@ import pytest
 from lab import RunningLab
 from lab.client import LabClient
 from lab.errors import UsageError
+from lab.frame import Point
 from lab.realise.run import wait_until
 from lab.report.nioc import BUSY_IDLE, Verdict, exit_code, judge
 from traffic.load import Outcome
@@ -216,6 +217,20 @@ def test_nioc_14_a_vnics_reservation_that_does_not_fit_is_refused(vlab: RunningL
             vlab.set("vnic web1.eth0", "reservation=2001M")
         vlab.set("vnic web1.eth0", "reservation=2G", "shares=50")
         vlab.set("vnic web1.eth0", "reservation=", "shares=")
+
+
+def priorities(lab: RunningLab, sender: str, receiver: str) -> set[int]:
+    """Of the tags on the uplink; the prediction says the same."""
+    answer = lab.where(sender, receiver)
+    assert answer.agrees and answer.disposition == "delivered", answer.differences
+    return {tag.pcp for t in answer.trails for h in t.hops if h.point is Point.UPLINK_SND for tag in h.vlans}
+
+
+def test_nioc_15_frames_of_a_marked_type_leave_with_its_priority(vlab: RunningLab) -> None:
+    with changed(vlab, "switch dvs0", f"{POOLS}.virtualMachine.qos_tag=5", back=(f"{POOLS}.virtualMachine.qos_tag=",)):
+        assert priorities(vlab, "web1", "m6") == {5}
+        assert priorities(vlab, "esx1.vmk3", "m4") == {0}
+    assert priorities(vlab, "web1", "m6") == {0}
 
 
 def test_nioc_17_traffic_between_vms_of_a_host_takes_no_part(vlab: RunningLab) -> None:

@@ -292,3 +292,13 @@ def test_nioc_6_only_limits_of_several_uplinks_are_divided() -> None:
     for version, names in ((2, ["virtualMachine"]), (3, [])):
         topology = lab(nioc=control(limit, version))
         assert [s.key[2] for s in shared_limits(Moment(topology, initial_state(topology)))] == names
+
+
+@pytest.mark.parametrize(("web", "tag"), [("", 3), ("network_pool: gold", 5)])
+def test_nioc_15_a_vnic_has_the_tag_of_its_pool_or_type(web: str, tag: int) -> None:
+    topology = lab(nioc=control("gold: {qos_tag: 5}, virtualMachine: {qos_tag: 3}", 2), web=web)
+    assert {nic.priority for nic in topology.vnics if nic.switch == "dvs0"} == {tag}
+    assert {nic.priority for nic in topology.vnics if nic.switch != "dvs0"} == {None}
+    bridges = {b.label: b for b in compile_plan(topology, initial_state(topology)).bridges}
+    assert any(f"set_field:{tag}->reg1" in row.actions for row in bridges["dvs0"].rows)
+    assert not any(f"set_field:{tag}->reg1" in row.actions for row in bridges["vSwitch0"].rows)
