@@ -98,7 +98,7 @@ class Network:
         self.directory = directory
         self.datapath = datapath
         self.namespaces: dict[str, int] = {}
-        self.queues = qdiscs.Queues({}, None)
+        self.queues = qdiscs.Queues(None)
         self.requeued: list[qdiscs.Place] = []
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
@@ -126,8 +126,8 @@ class Network:
                 self._progress("switches", number, len(boxes))
         # Open vSwitch takes away the queues of a port when it is added, and leaves them alone from then on.
         rooms = [room for box in boxes if (room := box.ovs.send_room()) is not None]
-        self.queues = qdiscs.Queues(qdiscs.ends_of(self.plan, self.namespaces), min(rooms, default=None))
-        self.queues.change(self.plan.queues)
+        self.queues = qdiscs.Queues(min(rooms, default=None))
+        self.queues.change(self.plan.queues, qdiscs.ends_of(self.plan, self.namespaces))
 
     def _add_links(self) -> None:
         for cable in self.plan.cables:
@@ -207,7 +207,7 @@ class Network:
         self.plan = replace(plan, bridges=bridges, queues=self.plan.queues)
         if refused:
             raise refused[0]
-        self.requeued = self.queues.change(plan.queues)
+        self.requeued = self.queues.change(plan.queues, qdiscs.ends_of(plan, self.namespaces))
         self.plan = replace(self.plan, queues=plan.queues)
         return tuple(change_of(old, new) for old, new in changing)
 

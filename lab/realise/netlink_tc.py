@@ -91,7 +91,10 @@ class _Device:
     def __init__(self, ip: IPRoute, interface: str) -> None:
         self._ip = ip
         self._name = interface
-        self._index = socket.if_nametoindex(interface)
+        try:
+            self._index = socket.if_nametoindex(interface)
+        except OSError as error:
+            raise SystemRefused(f"no interface {interface}") from error
 
     # -- telling the kernel
 

@@ -47,6 +47,7 @@ class OpenVSwitch:
         self.directory = directory
         self.datapath = datapath
         self._daemons: list[subprocess.Popen[Any]] = []
+        self._plugged_in = False
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "OVS_RUNDIR": str(directory),
@@ -76,6 +77,7 @@ class OpenVSwitch:
         """Bridges and ports there. The switch sends one frame, which makes the socket that it sends all others by;
         while nobody has rows yet it is lost at the next box."""
         self._vsctl(_transaction(bridges, DATAPATH_TYPE[self.datapath]))
+        self._plugged_in = True
         port = next(((b, p) for b in bridges for p in b.ports), None)
         if port is not None and self.datapath == "user":
             words = f"in_port=controller,packet={_FIRST_FRAME.hex()},actions=output:{port[1].number}"
@@ -83,7 +85,9 @@ class OpenVSwitch:
             run(["ovs-ofctl", "-OOpenFlow14", "packet-out", mgmt, words], env=self.environment)
 
     def configure(self, bridges: Sequence[Bridge]) -> None:
-        """Rows loaded; returns when the switch forwards."""
+        """Bridges and ports there, rows loaded; returns when the switch forwards."""
+        if not self._plugged_in:
+            self.plug_in(bridges)
         if self.datapath == "user":
             deepen_packet_sockets(self._daemons[-1].pid)
         for bridge in bridges:

@@ -26,16 +26,23 @@ def ends_of(plan: Plan, namespaces: Mapping[str, int]) -> Ends:
 class Queues:
     """What is in place. Where a box has less room for frames that wait than plans count on, queues are shorter."""
 
-    def __init__(self, ends: Ends, room: int | None) -> None:
+    def __init__(self, room: int | None) -> None:
         """`room`: bytes of memory that the frames waiting in one box's queues may take; None: as much as they like."""
-        self._ends = ends
+        self._ends: Ends = {}
         self._part = 1.0 if room is None else min(1.0, room * USED / SEND_ROOM)
         self._present: dict[Place, Queue] = {}
         self._unsure: set[Place] = set()
 
-    def change(self, wanted: Sequence[Queue]) -> list[Place]:
+    def change(self, wanted: Sequence[Queue], ends: Ends) -> list[Place]:
         """To exactly these, each read back; returns which interfaces have other queues now. Frames of classes that stay
-        are not dropped. Raises SystemRefused for the first that the kernel refuses; the next change mends the rest."""
+        are not dropped; an interface that `ends` has no more, or elsewhere, has left its queues behind.
+
+        Raises SystemRefused for the first that the kernel refuses; the next change mends the rest.
+        """
+        for place in [place for place in self._present if ends.get(place) != self._ends.get(place)]:
+            del self._present[place]
+        self._unsure &= ends.keys()
+        self._ends = ends
         after = _by_place(shortened(wanted, self._part) if self._part < 1 else wanted)
         changed = []
         for place in dict.fromkeys((*self._present, *self._unsure, *after)):
@@ -59,8 +66,8 @@ class Queues:
 
     def counters(self, places: Collection[Place]) -> dict[Place, Mapping[int, Counted]]:
         """What the queues there have sent, dropped and have waiting, by class; places without a queue left out."""
-        known = [place for place in places if place in self._present]
-        return {place: netlink_tc.count(*self._ends[place], self._present[place]) for place in known}
+        present, ends = dict(self._present), self._ends
+        return {place: netlink_tc.count(*ends[place], present[place]) for place in places if place in present}
 
 
 def _by_place(queues: Iterable[Queue]) -> dict[Place, Queue]:
