@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lab.report.fidelity import FAMILIES, Statement, as_json, as_markdown, state
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@cache
 def statements() -> tuple[Statement, ...]:
     return statements_of(yaml.safe_load((ROOT / "docs/statements.yaml").read_text()))
 
