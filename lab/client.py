@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +113,9 @@ class LabClient:
             if self._edition is None:
                 self._edition = first_edition(self.facts["text"], self.facts["file"])
             if edits and edits[0][0] == self._version:
-                self._edition = self._edition.with_edits((tuple(path), value) for _, path, value in edits)
-                self._version += len(edits)
+                for number, change in groupby(edits, itemgetter(0)):
+                    self._edition = self._edition.with_edits((tuple(path), value) for _, path, value in change)
+                    self._version = number + 1
             return self._edition
 
     def ask(self, verb: str, **words: Any) -> Any:

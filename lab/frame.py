@@ -58,6 +58,7 @@ class DropReason(StrEnum):
     LAG_MEMBER = "LAG Member Not Up"
     PSWITCH_BLOCKED = "PSwitch Port Blocked"
     PSWITCH_CHANNEL = "PSwitch Channel Member Suspended"
+    STRETCH = "Stretch Not Forwarded"
 
 
 class Point(StrEnum):

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from lab.units import Rate, Size
 
 VLAN_MAX = 4094
+VM_MEMORY = Size(16 * 1024**2)
+"""Of a VM whose file does not say."""
 PortKey = tuple[str, str]
 """(host or pSwitch, port name there): ("esx1", "web1.eth0"), ("esx1", "vmnic0"), ("tor1", "esx1-vmnic0")."""
 Ranges = tuple[tuple[int, int], ...]
@@ -189,16 +191,59 @@ class PortGroup:
         return f"{self.switch}/{self.name}"
 
 
+class StretchKind(StrEnum):
+    """What carries VLANs to another site."""
+
+    TRUNK = "trunk"
+    OTV = "otv"
+    VPLS = "vpls"
+    VXLAN = "vxlan"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A Layer-2 stretch between pSwitches of several sites (docs/stretch.md). `vlans` cross it, others do not; `mtu` is
+    that of the transport network (IP bytes) and `udp_port` VXLAN's there, of no meaning for other kinds. `delay`
+    and `jitter` in seconds one way, `loss` a share of frames, `rate` nominal."""
+
+    name: str
+    kind: StretchKind
+    switches: tuple[str, ...]
+    vlans: Ranges
+    mtu: int = 1600
+    udp_port: int = 4789
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    rate: Rate | None = None
+
+    @property
+    def splits_horizon(self) -> bool:
+        """What comes in by one of its ports leaves by no other one of them: every site has a way to every other."""
+        return self.kind is not StretchKind.TRUNK
+
+    @property
+    def floods_unknown(self) -> bool:
+        """Unicast to a MAC that was not learned crosses."""
+        return self.kind is not StretchKind.OTV
+
+    @property
+    def carries_bpdus(self) -> bool:
+        return self.kind in (StretchKind.TRUNK, StretchKind.VPLS)
+
+
 @dataclass(frozen=True)
 class PhysicalPort:
     """A port of a pSwitch. `access` None: a trunk that carries `trunk`; `native` None: untagged frames drop.
-    `channel`: it is a member of that port channel, by LACP when `lacp` is `active` or `passive`."""
+    `channel`: it is a member of that port channel, by LACP when `lacp` is `active` or `passive`. `stretch`: it leads to
+    another site by that."""
 
     access: int | None = None
     trunk: Ranges = ALL_VLANS
     native: int | None = None
     channel: int | None = None
     lacp: str | None = None
+    stretch: Stretch | None = None
 
     def carries(self, vid: int) -> bool:
         if self.access is not None:
@@ -390,9 +435,12 @@ class Nic:
 
 @dataclass(frozen=True)
 class Vm:
+    """`memory`: the RAM that vMotion copies."""
+
     name: str
     host: str
     nics: tuple[Nic, ...]
+    memory: Size = VM_MEMORY
 
 
 @dataclass(frozen=True)
@@ -454,8 +502,9 @@ class Expectation:
 class ClientPort:
     """A vNIC's or vmknic's port on one host's part of a switch, with the policy that holds there.
 
-    `number` counts the client ports of the switch on this host from 1, in file order, vmknics first;
-    `active` and `standby` are pNIC names of this host; with a `lag`, `active` are its members here.
+    `number` counts the client ports of the switch on this host from 1, in file order, vmknics first; one that vMotion
+    has brought here has the lowest that was free. `active` and `standby` are pNIC names of this host; with a `lag`,
+    `active` are its members here.
     """
 
     nic: Nic
@@ -515,6 +564,8 @@ class Knobs:
     forged_compare: str = "effective"
     iphash: str = "xor32"
     beacon_ethertype: int = 0x8922
+    vmotion_encrypt: str = "off"
+    ft_encrypt: str = "off"
 
 
 @dataclass(frozen=True)
@@ -534,8 +585,11 @@ class Topology:
     vms: Mapping[str, Vm] = field(default_factory=lambda: MappingProxyType({}))
     vmknics: tuple[Nic, ...] = ()
     machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
+    stretches: tuple[Stretch, ...] = ()
     expect: tuple[Expectation, ...] = ()
     source: str = ""
+    numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """By label, once a VM has moved: the number of every client port on its host. Empty: counted in file order."""
 
     @cached_property
     def vnics(self) -> tuple[Nic, ...]:
@@ -587,7 +641,9 @@ class Topology:
     ) -> tuple[ClientPort, ...]:
         """`pnics`: what the uplinks' names in teaming policies stand for on this host."""
         nics = self._nics_at.get((host, name), ())
-        return tuple(self._client(nic, n, pnics, lags) for n, nic in enumerate(nics, start=1))
+        return tuple(
+            self._client(nic, self.numbers.get(nic.label, n), pnics, lags) for n, nic in enumerate(nics, start=1)
+        )
 
     def _client(self, nic: Nic, number: int, pnics: Mapping[str, str], lags: Mapping[str, Lag]) -> ClientPort:
         group = self.port_group(nic)

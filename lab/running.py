@@ -16,12 +16,14 @@ from lab.answers import capture as capturing
 from lab.answers import probes
 from lab.answers.load import run_load, scenario_of
 from lab.answers.verify import verify
+from lab.answers.vmotion import vmotion
 from lab.answers.where import where
 from lab.client import LabClient, Place
 from lab.frame import Frame, Tag
 from lab.lifetime import launched
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.report.verify import Report
+from lab.report.vmotion import MigrationReport
 from lab.report.where import Answer
 from lab.topology.edit import settings_of
 from traffic.load import Outcome
@@ -157,6 +159,10 @@ class RunningLab:
         Raises UsageError with every mistake, SystemRefused.
         """
         self.client.set(what, {**settings_of(changes), **settings})
+
+    def vmotion(self, vm: str, host: str, watch: bool = True) -> MigrationReport:
+        """Move a running VM; see `lab.answers.vmotion`."""
+        return vmotion(self.client, vm, host, watch)
 
     def link(self, port: str, up: bool) -> None:
         """Plug or pull the cable at `esx1:vmnic0`; returns when teaming has answered."""

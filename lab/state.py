@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeVar
 
 from lab.frame import ALL_SYSTEMS
 from lab.model import PortKey
 
 MacTable = Mapping[tuple[int, str], str]
 """(VLAN, MAC) -> port name, as one switch has learned it. In a PVLAN-aware pSwitch the VLAN is the primary one."""
+
+_T = TypeVar("_T")
 
 FIRST_GROUPS = frozenset({ALL_SYSTEMS})
 
@@ -71,6 +74,26 @@ class State:
             mac_tables=MappingProxyType(dict(mac_tables)),
             learned=MappingProxyType(dict(learned)),
             secured=MappingProxyType(dict(secured)),
+        )
+
+    def with_ports_moved(self, moved: Mapping[PortKey, PortKey]) -> State:
+        """The same guests, some of whose client ports are elsewhere: old -> new. Where those send is not known yet."""
+
+        def ports(keys: frozenset[PortKey]) -> frozenset[PortKey]:
+            return frozenset(moved.get(key, key) for key in keys)
+
+        def values(of: Mapping[PortKey, _T]) -> Mapping[PortKey, _T]:
+            return MappingProxyType({moved.get(key, key): value for key, value in of.items()})
+
+        return replace(
+            self,
+            links_down=ports(self.links_down),
+            macs=values(self.macs),
+            promiscuous=ports(self.promiscuous),
+            groups=values(self.groups),
+            all_groups=ports(self.all_groups),
+            uplink_of=MappingProxyType({k: v for k, v in self.uplink_of.items() if k not in moved}),
+            spread=MappingProxyType({k: v for k, v in self.spread.items() if k not in moved}),
         )
 
     def groups_of(self, port: PortKey) -> frozenset[str]:

@@ -37,7 +37,8 @@ def settled(topology: Topology, state: State) -> State:
                 uplink_of[key] = next(iter(spread[key]), None)
             else:
                 uplink_of[key] = _pinned(part, port, state)
-            if port.detection == "beacon" and (part.host, part.name) in state.beacons_unsure:
+            probing = port.detection == "beacon" and port.lag is None  # a LAG does not probe (LACP-5)
+            if probing and (part.host, part.name) in state.beacons_unsure:
                 lit = [u for u in (*port.active, *port.standby) if _has_link(part, u, state)]
                 if len(lit) > 1:
                     copied[key] = tuple(lit)
@@ -99,9 +100,11 @@ def _pinned(part: HostSwitch, port: ClientPort, state: State) -> str | None:
     key = (part.host, port.name)
     present, candidates = state.uplink_of.get(key), _candidates(part, port, state)
     stays = present is not None and present in _usable(part, port, (*port.active, *port.standby), state)
+    placed = state.placed.get(key)
     if stays and not port.failback:
-        return present
-    best = _home(port, state.placed.get(key), candidates)
+        # A placement by load is no failback: without this the port would be moved again every window, and stay.
+        return placed if placed in candidates else present
+    best = _home(port, placed, candidates)
     if best is not None:
         return best
     if stays and present in candidates:

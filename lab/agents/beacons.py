@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 
 from lab.agents.events import Moment
 from lab.agents.present import Present
@@ -22,8 +22,13 @@ from lab.uplinks import BEACON_THRESHOLD, Verdict, beacon_verdict
 from traffic.teaming import Beacon, beacon, read_beacon, virtual_mac
 
 INTERVAL = 1.0
+SHORTEST_INTERVAL = 0.05
+"""Real seconds. A beacon takes its real time through the boxes, whatever the lab's speed-up: sent faster, three are on
+their way at once, and a busy machine would lose nobody and yet hear nobody."""
 MOST_VLANS = 100
 """`Net.MaxBeaconVlans` (BCN-4)."""
+MOST_HEARD = 1000
+"""Frames that are read of one uplink in one turn, so that a flood of them holds nobody up."""
 Place = tuple[str, str]
 
 
@@ -48,16 +53,21 @@ def teams(topology: Topology) -> Iterator[Team]:
             yield Team((part.host, part.name), uplinks, tuple(islice(vlans, MOST_VLANS)))
 
 
+def rested(due: float, began: float, ended: float) -> float:
+    """When the next turn is due (monotonic): never sooner than it takes others to have had as long as this turn."""
+    return max(due, ended + (ended - began))
+
+
 class BeaconAgent:
     """One thread for all hosts."""
 
     def __init__(self, present: Present) -> None:
         self._present = present
-        self._interval = INTERVAL / present.topology.speedup
+        self._interval = max(INTERVAL / present.topology.speedup, SHORTEST_INTERVAL)
         self._sender = Sender(present.network.namespaces)
         self._tick = 0
         self._pause = threading.Event()
-        self._hearing: dict[PortKey, PacketSocket] = {}
+        self._hearing: dict[PortKey, tuple[PacketSocket, tuple[int, list[str] | None]]] = {}
         # (host, listener, sender) -> the tick of the last beacon heard; (host, uplink) -> since when it is judged.
         self._heard: dict[tuple[str, str, str], int] = {}
         self._since: dict[PortKey, int] = {}
@@ -75,20 +85,22 @@ class BeaconAgent:
         """Listen at exactly the uplinks that probe."""
         with self._present.lock:
             self._teams = tuple(teams(topology))
-            wanted = {(team.place[0], uplink) for team in self._teams for uplink in team.uplinks}
-            for key in self._hearing.keys() - wanted:
-                self._hearing.pop(key).close()
-                self._since.pop(key, None)
-            for host, uplink in sorted(wanted - self._hearing.keys()):
-                name = self._present.network.interface_name(host, uplink)
-                self._hearing[host, uplink] = PacketSocket(
-                    self._present.network.namespaces[host], name, kind=topology.knobs.beacon_ethertype
-                )
             self._mac = {
                 (host.name, pnic.name): virtual_mac(pnic.mac)
                 for host in topology.hosts.values()
                 for pnic in host.pnics.values()
             }
+            # Only a host's own beacons: those of a hundred others would leave them no room in the socket.
+            own = {(t.place[0], uplink): [self._mac[t.place[0], u] for u in t.uplinks]
+                   for t in self._teams for uplink in t.uplinks}  # fmt: skip
+            kind = topology.knobs.beacon_ethertype
+            for key in [key for key, (_, hears) in self._hearing.items() if hears != (kind, own.get(key))]:
+                self._hearing.pop(key)[0].close()
+                self._since.pop(key, None)
+            for host, uplink in sorted(own.keys() - self._hearing.keys()):
+                name, macs = self._present.network.interface_name(host, uplink), own[host, uplink]
+                heard = PacketSocket(self._present.network.namespaces[host], name, kind=kind, sources=macs)
+                self._hearing[host, uplink] = heard, (kind, macs)
         if not self._teams:
             self._conclude({})
 
@@ -99,7 +111,9 @@ class BeaconAgent:
                 self._pause.wait(min(left, LOOK_SECONDS))
             due = max(due + self._interval, time.monotonic())
             if self._teams:
+                began = time.monotonic()
                 self._turn()
+                due = rested(due, began, time.monotonic())
 
     def _turn(self) -> None:
         """Hear what has come since, judge, and send the next beacons."""
@@ -113,11 +127,12 @@ class BeaconAgent:
 
     def _listen(self) -> None:
         sender_of = {(host, mac): uplink for (host, uplink), mac in self._mac.items()}
-        for (host, listener), heard in self._hearing.items():
-            while (raw := heard.receive()) is not None:
-                said = read_beacon(raw)
+        for (host, listener), (heard, _) in self._hearing.items():
+            for raw in takewhile(lambda raw: raw is not None, (heard.receive() for _ in range(MOST_HEARD))):
+                said = read_beacon(raw or b"")
                 sender = sender_of.get((host, said.mac)) if said else None
-                if said and sender is not None and sender != listener:
+                # A number that has not been sent yet is a forger's: believed, it would keep a dead uplink alive.
+                if said and sender is not None and sender != listener and said.number <= self._tick:
                     known = self._heard.get((host, listener, sender), 0)
                     self._heard[host, listener, sender] = max(known, said.number)
 

@@ -63,7 +63,9 @@ def _links(before: State, after: State) -> Iterator[tuple[str, dict[str, object]
     if before.uplink_of is after.uplink_of:
         return
     for (box, port), uplink in after.uplink_of.items():
-        was = before.uplink_of.get((box, port))
+        if (box, port) not in before.uplink_of:
+            continue  # vMotion has brought it here, which is told by itself
+        was = before.uplink_of[box, port]
         if uplink != was:
             placed = after.placed.get((box, port))
             kind = "lbt" if placed == uplink != before.placed.get((box, port)) else "failover"
@@ -98,7 +100,7 @@ def _violation(port: ClientPort, request: str) -> str:
 def _macs(before: Moment, after: Moment) -> Iterator[tuple[str, dict[str, object]]]:
     keys = frozenset((*before.state.macs, *after.state.macs))
     were, are = _clients(before.topology, keys), _clients(after.topology, keys)
-    for key, port in are.items():
+    for key, port in ((key, port) for key, port in are.items() if key in were):
         mac, allowed = after.state.macs.get(key, port.nic.mac), _mac_allowed(after.state, key, port)
         old = (before.state.macs.get(key, port.nic.mac), _mac_allowed(before.state, key, were[key]))
         if (mac, allowed) == old:
@@ -116,7 +118,7 @@ def _mac_allowed(state: State, key: PortKey, port: ClientPort) -> bool:
 def _promiscuous(before: Moment, after: Moment) -> Iterator[tuple[str, dict[str, object]]]:
     keys = before.state.promiscuous | after.state.promiscuous
     were, are = _clients(before.topology, keys), _clients(after.topology, keys)
-    for key, port in are.items():
+    for key, port in ((key, port) for key, port in are.items() if key in were):
         on, allowed = key in after.state.promiscuous, port.security.promiscuous
         was_on, was_allowed = key in before.state.promiscuous, were[key].security.promiscuous
         if on == was_on and (allowed == was_allowed or not on):

@@ -3,13 +3,13 @@ SEC-10, FWD-19). Each client port's guest is looked at from outside; nothing run
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from lab.agents.events import Moment
 from lab.agents.present import Present
-from lab.model import PortKey
+from lab.model import PortKey, Topology
 from lab.realise.filters import MulticastFilter
 from lab.realise.linkwatch import LinkWatch
 from lab.state import FIRST_GROUPS, State
@@ -37,6 +37,17 @@ class _Seen:
     groups: dict[PortKey, frozenset[str]] = field(default_factory=dict)
     down: set[PortKey] = field(default_factory=set)
 
+    def move(self, moved: Mapping[PortKey, PortKey]) -> None:
+        for old, new in moved.items():
+            if old in self.macs:
+                self.macs[new] = self.macs.pop(old)
+            if old in self.groups:
+                self.groups[new] = self.groups.pop(old)
+            for ports in (self.promiscuous, self.all_groups, self.down):
+                if old in ports:
+                    ports.remove(old)
+                    ports.add(new)
+
     def onto(self, state: State) -> State:
         return replace(
             state,
@@ -53,13 +64,24 @@ class GuestAgent:
     def __init__(self, present: Present, watch: LinkWatch) -> None:
         self.present = present
         self._watch = watch
-        self._adapters: dict[str, list[_Adapter]] = {}
-        for nic in (*present.topology.vmknics, *present.topology.vnics):
-            name = present.network.interface_name(nic.node, nic.name)
-            self._adapters.setdefault(nic.node, []).append(_Adapter(name, (nic.host, nic.port), nic.mac))
+        self._adapters = self._of(present.topology)
         self._filters = {node: MulticastFilter(present.network.namespaces[node]) for node in self._adapters}
         self._seen = _Seen()
         self.look(self._adapters)
+
+    def _of(self, topology: Topology) -> dict[str, list[_Adapter]]:
+        adapters: dict[str, list[_Adapter]] = {}
+        for nic in (*topology.vmknics, *topology.vnics):
+            name = self.present.network.interface_name(nic.node, nic.name)
+            adapters.setdefault(nic.node, []).append(_Adapter(name, (nic.host, nic.port), nic.mac))
+        return adapters
+
+    def update(self, topology: Topology) -> None:
+        """Ports are where this topology has them; what their guests do has gone with them."""
+        with self.present.lock:
+            before, self._adapters = self._adapters, self._of(topology)
+            pairs = (pair for node in before for pair in zip(before[node], self._adapters[node], strict=True))
+            self._seen.move({old.port: new.port for old, new in pairs if old.port != new.port})
 
     def look(self, nodes: Collection[str] | None = None) -> None:
         """At the adapters of those nodes that have client ports (None: of all), at every filter that is different."""

@@ -102,9 +102,10 @@ class LacpAgent:
         return [bridge for bridge in self._present.network.plan.bridges if bridge.bonds]
 
     def look(self) -> None:
-        """At every member now; the State is so on return."""
+        """At every member now; the State is so on return. Nobody waits while a switch is asked: it may not answer."""
+        members = dict(self._read())
         with self._present.lock:
-            self.members = dict(self._read())
+            self.members = members
             hosts = self._present.topology.hosts
             up = {key for key, member in self.members.items() if member.up}
             lag, channel = (frozenset(k for k in up if (k[0] in hosts) == host) for host in (True, False))

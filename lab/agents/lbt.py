@@ -23,8 +23,8 @@ from lab.uplinks import LBT_PERIOD, LBT_THRESHOLD, Move, PortLoad, Traffic, Upli
 
 POLICY = "loadbalance_loadbased"
 THRESHOLDS = (0.10, 1.00)
-SHORTEST_PERIOD = 10.0
-"""As net-lbt has them (LBT-12)."""
+PERIODS = (10.0, 86400.0)
+"""As net-lbt has them (LBT-12); no window is longer than a day."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class LbtAgent:
         low, high = THRESHOLDS
         if threshold is not None and not low <= threshold <= high:
             raise UsageError(f"the threshold is {low:.0%} to {high:.0%}")
-        if period is not None and period < SHORTEST_PERIOD:
-            raise UsageError(f"the period is {SHORTEST_PERIOD:g} s or more")
+        shortest, longest = PERIODS
+        if period is not None and not shortest <= period <= longest:  # nan is neither
+            raise UsageError(f"the period is {shortest:g} to {longest:g} s")
         self.threshold = threshold or self.threshold
         self.period = period or self.period
         self._changed.set()

@@ -5,7 +5,7 @@ the guests that moved are asked for their multicast groups again (FWD-20). pSwit
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -13,9 +13,11 @@ from lab.agents.events import Moment
 from lab.agents.igmp import QUERIES, general_query
 from lab.agents.present import Present
 from lab.agents.timers import Timers
-from lab.errors import SystemRefused
+from lab.errors import SystemRefused, UsageError
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
+from lab.plan.types import Plan
+from lab.plan.wiring import UNDERLAY
 from lab.realise import netlink
 from lab.realise.linkwatch import Link, LinkWatch
 from lab.realise.packet_out import packet_out
@@ -36,14 +38,17 @@ class LinkAgent:
         self._timers = timers
         self._counted: dict[PortKey, int] = {}
         self._losses: dict[PortKey, deque[float]] = {}
+        # How often each uplink has come back; ends of pulled cables; ports that tracking took down; failed boxes.
+        self._came_back: Counter[PortKey] = Counter()
+        self._pulled: set[PortKey] = set()
         self._cut_off: set[PortKey] = set()
+        self._failed: set[str] = set()
         self.network = present.network
         self.err_disabled: dict[PortKey, str] = {}
         self._watch = watch
         self._boxes = [node.name for node in self.network.plan.nodes if node.is_box]
-        self._far = {cable.a: cable.b for cable in self.network.plan.cables}
-        self._far.update({cable.b: cable.a for cable in self.network.plan.cables})
         self._down: dict[str, frozenset[PortKey]] = {}
+        self._cabled: tuple[Plan, Mapping[PortKey, PortKey]] | None = None
         present.follow(self._query_moved)
         self.look(self._boxes)
 
@@ -53,18 +58,19 @@ class LinkAgent:
         with self.present.lock:
             for box in (box for box in self._boxes if box in named):
                 links = self._watch.links(box)
-                ports = ((i.label, links.get(i.name)) for i in self.network.plan.node_named[box].interfaces)
-                found = dict(ports)
+                interfaces = self.network.plan.node_named[box].interfaces
+                lit = {name for name, link in links.items() if link.carrier}
+                # A tunnel has a link while what it goes by has one.
                 self._down[box] = frozenset(
-                    (box, label) for label, link in found.items() if not (link and link.carrier)
+                    (box, i.label) for i in interfaces if not {i.name, i.tunnel.underlay if i.tunnel else i.name} <= lit
                 )
-                self._count_losses(box, found)
+                self._count_losses(box, {i.label: links.get(i.name) for i in interfaces})
             down = frozenset[PortKey]().union(*self._down.values())
             before = self.present.state.links_down
             flapping = frozenset(key for key in self._losses if self._flaps(key))
             if down != before or flapping:
                 self._changed(before, down, flapping)
-                self._track(down)
+            self._track(down)
 
     def _changed(self, before: frozenset[PortKey], down: frozenset[PortKey], flapping: frozenset[PortKey]) -> None:
         back = (before - down) & uplinks_of(self.present.topology)
@@ -77,15 +83,18 @@ class LinkAgent:
 
         self.present.observe(after)
         if back:
-            self._timers.after(UP_DELAY, lambda: self._settled(back))
+            self._came_back.update(back)
+            times = {key: self._came_back[key] for key in back}
+            self._timers.after(UP_DELAY, lambda: self._settled(times))
         for key in flapping:
             self._timers.after(FLAP_SECONDS, lambda key=key: self._calm(key))  # type: ignore[misc]
 
-    def _settled(self, uplinks: Collection[PortKey]) -> None:
-        """They may be chosen now."""
+    def _settled(self, times: Mapping[PortKey, int]) -> None:
+        """They may be chosen now, but for those that have come back once more since: their time is not over yet."""
 
         def after(now: Moment) -> State:
-            return settled(now.topology, replace(now.state, settling=now.state.settling - frozenset(uplinks)))
+            ready = frozenset(key for key, number in times.items() if self._came_back[key] == number)
+            return settled(now.topology, replace(now.state, settling=now.state.settling - ready))
 
         self.present.observe(after)
 
@@ -128,50 +137,86 @@ class LinkAgent:
 
     def _track(self, down: Collection[PortKey]) -> None:
         """Ports to hosts go down with the last link to another pSwitch, and come up with the first."""
-        acted: set[str] = set()
+        alone: set[PortKey] = set()
         for switch, (to_switches, to_hosts) in tracked(self.present.topology).items():
-            alone = bool(to_switches) and all(port in down for port in to_switches)
-            for port in to_hosts:
-                if alone and port not in self._cut_off and port not in self.err_disabled:
-                    self._cut_off.add(port)
-                elif not alone and port in self._cut_off:
-                    self._cut_off.remove(port)
-                else:
-                    continue
-                self._switch(port, not alone)
-                acted.update((switch, self._far[port][0]))
-        if acted:
-            self.look(acted)
+            if switch not in self._failed and to_switches and all(port in down for port in to_switches):
+                alone.update(to_hosts)
+        fresh = alone - self._cut_off - self.err_disabled.keys()
+        over = self._cut_off - alone  # also where the pSwitch does not track any more
+        self._cut_off = self._cut_off - over | fresh
+        for port in fresh | (over - self._pulled):
+            self._switch(port, port in over)
+        if fresh or over:
+            self.look({box for port in fresh | over for box in (port[0], self._far[port][0])})
 
     def far_end(self, port: PortKey) -> PortKey | None:
         """The other end of the cable in this port, or None."""
         return self._far.get(port)
 
+    @property
+    def _far(self) -> Mapping[PortKey, PortKey]:
+        """As the plan of now has it: vMotion plugs cables in elsewhere."""
+        plan = self.network.plan
+        if self._cabled is None or self._cabled[0] is not plan:
+            ends = [end for c in plan.cables for end in ((c.a, c.b, c.tunnelled), (c.b, c.a, c.tunnelled))]
+            far = {near: (box, f"{port}{UNDERLAY}" if tunnelled else port) for near, (box, port), tunnelled in ends}
+            self._cabled = plan, far
+        return self._cabled[1]
+
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:
         """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right.
 
-        A cable is plugged in at both ends: a port that was err-disabled is switched on again.
+        A cable is plugged in at both ends, whichever was pulled; a port that was err-disabled is switched on again.
+        Raises UsageError where that cannot give a carrier.
         """
         with self.present.lock:
-            for end in {far, near} & self.err_disabled.keys() if up else ():
-                del self.err_disabled[end]
+            if up:
+                self._check_can_come(far, near)
+            for end in {far, near} & (self.err_disabled.keys() | self._pulled) if up else ():
+                self.err_disabled.pop(end, None)
+                self._pulled.discard(end)
                 self._switch(end, True)
+            if not up:
+                self._pulled.add(far)
             self._switch(far, up)
             self.look([near[0], far[0]])
         if not self.present.wait_for(lambda state: _is(state, near, far, up), seconds):
             raise SystemRefused(f"{near[0]}:{near[1]} did not go {'up' if up else 'down'} within {seconds:g} s")
 
+    def _check_can_come(self, *ends: PortKey) -> None:
+        for end in ends:
+            if end[0] in self._failed:
+                raise UsageError(f"{end[0]} has failed: no cable in it carries anything until it is repaired")
+            if end in self._cut_off:
+                why = "link-state tracking, it has lost every link to other pSwitches"
+                raise UsageError(f"{end[0]} keeps {end[1]} down ({why})")
+            if self._meant_off(end):
+                raise UsageError(f"{end[0]}:{end[1]} is not connected (`vlab set vnic ... connected=true`)")
+
+    def _meant_off(self, end: PortKey) -> bool:
+        """True at a vNIC that the topology does not connect."""
+        both = [end, self._far[end]] if end in self._far else [end]
+        return not all(self.network.plan.node_named[box].interface(label).up for box, label in both)
+
     def fail(self, box: str, failed: bool, seconds: float = 10.0) -> None:
-        """A host or pSwitch loses carrier at every port, or has it back; returns when the State says so."""
+        """A host or pSwitch loses carrier at every port, or has it back where nothing else keeps it away (a pulled
+        cable, a vNIC that is not connected; a port that was err-disabled begins anew); returns when the State says so.
+        """
         ends = [(box, interface.label) for interface in self.network.plan.node_named[box].interfaces]
         with self.present.lock:
-            for end in ends:
+            (self._failed.add if failed else self._failed.discard)(box)
+            self._cut_off.difference_update(ends)
+            for end in ends if not failed else ():
+                self.err_disabled.pop(end, None)
+            acting = [end for end in ends if failed or (end not in self._pulled and not self._meant_off(end))]
+            for end in acting:
                 self._switch(end, not failed)
             self.present.event("failed" if failed else "repaired", box=box)
             self.look({box, *(self._far[end][0] for end in ends if end in self._far)})
 
         def done(state: State) -> bool:
-            return all(_is(state, end, end, not failed) for end in ends if self._carries(end) or failed)
+            back = [end for end in acting if failed or (end not in self._cut_off and self._carries(end))]
+            return all(_is(state, end, end, not failed) for end in back)
 
         if not self.present.wait_for(done, seconds):
             raise SystemRefused(f"{box} did not {'fail' if failed else 'come back'} within {seconds:g} s")
@@ -193,10 +238,13 @@ class LinkAgent:
             self.err_disabled[box, port] = why
             self._switch((box, port), False)
             self.present.event("err-disabled", port=f"{box}:{port}", why=why)
-            self.look([box, self._far[box, port][0]])
+            far = self.far_end((box, port))
+            self.look([box, *([far[0]] if far else [])])
 
     def _switch(self, end: PortKey, up: bool) -> None:
         netlink.set_link(self.network.namespaces[end[0]], self.network.interface_name(*end), up)
+        if up and end[1].endswith(UNDERLAY):
+            netlink.tell_tunnels(self.network.namespaces[end[0]], self.network.plan.node_named[end[0]].interfaces)
 
     def _query_moved(self, before: Moment, after: Moment) -> None:
         """To VMs whose port a change of links has moved to another uplink."""
@@ -210,7 +258,10 @@ class LinkAgent:
     def _query(self, host: str, switch: str, moved: list[str]) -> None:
         bridge = self.network.bridge_with(host, moved[0])
         numbers = [bridge.port(name).number for name in moved]
-        packet_out(self.network.ovs(host), bridge.name, general_query(box_mac(host, switch)), numbers * QUERIES)
+        try:
+            packet_out(self.network.ovs(host), bridge.name, general_query(box_mac(host, switch)), numbers * QUERIES)
+        except SystemRefused as error:  # its switch has ended; the guests of other hosts are asked all the same
+            self.present.event("refused", text=str(error))
 
 
 def _is(state: State, near: PortKey, far: PortKey, up: bool) -> bool:

@@ -142,6 +142,7 @@ class NetflowAgent:
                 if wanted.get(key) != host.netflow:
                     self._export(host, [_report(*ended) for ended in host.cache.ended(_FOR_EVER)])
                 if key in wanted:
+                    host.numbers = self._numbers(*key)
                     self._set(host, wanted[key])
             new = [key for key in wanted if key not in self._hosts]
             with ThreadPoolExecutor() as pool:
@@ -156,6 +157,11 @@ class NetflowAgent:
             host.netflow, host.refused = netflow, ""
             host.cache = self._cache(netflow)
             host.exporter.domain, host.exporter.sampling = netflow.domain, netflow.sampling
+
+    def _numbers(self, host: str, switch: str) -> dict[str, int]:
+        """Of the switch's ports now: vMotion brings some and takes others away."""
+        bridge = next(b for b in self.network.plan.bridges_of(host) if b.label == switch)
+        return {port.interface: port.number for port in bridge.ports}
 
     def _cache(self, netflow: Netflow) -> FlowCache:
         active, idle = (int(s * 10**9 / self.speedup) for s in (netflow.active_timeout, netflow.idle_timeout))
@@ -176,8 +182,7 @@ class NetflowAgent:
         self._tell_switch(name, bridge, ear.getsockname()[1])
         version = V5 if release in _V5_RELEASES else IPFIX
         exporter = Exporter(version, netflow.domain, netflow.sampling, time.time_ns())
-        numbers = {port.interface: port.number for port in bridge.ports}
-        return _Host(name, switch, numbers, ear, way_out, netflow, exporter, self._cache(netflow))
+        return _Host(name, switch, self._numbers(name, switch), ear, way_out, netflow, exporter, self._cache(netflow))
 
     def _tell_switch(self, name: str, bridge: Bridge, port: int) -> None:
         """Where frames that `sample` actions pick are to be told of; somebody listens there already."""

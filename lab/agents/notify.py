@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lab.agents.events import Moment
 from lab.agents.present import Present
 from lab.agents.timers import Timers
+from lab.errors import SystemRefused
 from lab.model import ClientPort, HostSwitch, PortKey, Tagging
 from lab.plan.tables import LEARNED
 from lab.realise.packets import Sender
@@ -93,18 +94,21 @@ class NotifyAgent:
         for one in told:
             part = now.topology.host_switches[one.host, one.switch]
             port = part.port_of(one.port)
-            interface = self._present.network.interface_name(one.host, one.uplink)
             for mac, vlan in self._macs(part, port, now.state):
+                uplink = uplink_of_mac(part, port, now.state, mac) or one.uplink
+                interface = self._present.network.interface_name(one.host, uplink)
                 self._sender.send(one.host, interface, rarp(mac, vlan))
 
     def _macs(self, part: HostSwitch, port: ClientPort, state: State) -> Iterator[tuple[str, int]]:
         """(MAC, VLAN ID on the wire) of everything behind a port (NSW-5)."""
-        own = state.macs.get((part.host, port.name), port.nic.mac) if port.security.mac_changes else port.nic.mac
-        yield own, 0 if port.vlan.tagging in (Tagging.EST, Tagging.VGT) else port.vlan.vlan
+        yield accepted_mac(part, port, state), 0 if port.vlan.tagging in (Tagging.EST, Tagging.VGT) else port.vlan.vlan
         if port.mac_learning:
             bridge = self._present.network.bridge_with(part.host, port.name)
             number = bridge.port(port.name).number
-            learned = self._present.network.ovs(part.host).learned(bridge.name, LEARNED)
+            try:
+                learned = self._present.network.ovs(part.host).learned(bridge.name, LEARNED)
+            except SystemRefused:  # its switch has ended, which `status` says; the others are told of all the same
+                return
             yield from ((mac, vlan) for at, vlan, mac in learned if at == number)
 
 
@@ -113,10 +117,20 @@ def told_on(part: HostSwitch, port: ClientPort, state: State) -> str | None:
     nic, key = port.nic, (part.host, port.name)
     if not port.notify or port.lag is not None or not nic.connected or nic.blocked:
         return None
-    team = state.spread.get(key, ())
-    if port.policy == "loadbalance_srcmac" and team:
-        return team[int(state.macs.get(key, nic.mac)[-2:], 16) % len(team)]
-    return state.uplink_of.get(key)
+    return uplink_of_mac(part, port, state, accepted_mac(part, port, state)) or state.uplink_of.get(key)
+
+
+def accepted_mac(part: HostSwitch, port: ClientPort, state: State) -> str:
+    """The MAC that the switch has at this port: the guest's own choice only where policy accepts it (SEC-8)."""
+    return state.macs.get((part.host, port.name), port.nic.mac) if port.security.mac_changes else port.nic.mac
+
+
+def uplink_of_mac(part: HostSwitch, port: ClientPort, state: State, mac: str) -> str | None:
+    """Where the policy gives each MAC behind a port an uplink of its own, that one (TEAM-MAC-1); None elsewhere."""
+    team = state.spread.get((part.host, port.name), ())
+    if port.policy != "loadbalance_srcmac" or port.lag is not None or not team:
+        return None
+    return team[int(mac[-2:], 16) % len(team)]
 
 
 def changes(before: Moment, after: Moment) -> Iterator[tuple[Announcement, bool]]:

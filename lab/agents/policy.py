@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from lab.topology.edit import Edit, Edition, edits_of
 
 @dataclass(frozen=True)
 class Done:
-    """`version`: how many edits the topology has now; `queues`: interfaces that have other rates now; `warnings`: those
-    that it did not have before."""
+    """`version`: how many changes the topology has had; `queues`: interfaces that have other rates now; `warnings`:
+    those that it did not have before."""
 
     version: int
     changes: tuple[BridgeChange, ...]
@@ -31,12 +31,23 @@ class PolicyEditor:
         self._present = present
         self._watch = watch
         self._edition = edition
-        self._edits: list[Edit] = []
+        self._changes: list[tuple[Edit, ...]] = []
 
-    def edits(self, after: int) -> list[Edit]:
-        """From edit number `after` on: whoever has the file's text has the present topology with them."""
+    @property
+    def edition(self) -> Edition:
+        return self._edition
+
+    def changes(self, after: int) -> list[tuple[Edit, ...]]:
+        """The edits of each change, from change number `after` on: whoever has the file's text has the present topology
+        when each change is made as one."""
         with self._present.lock:
-            return self._edits[after:]
+            return self._changes[after:]
+
+    def keep(self, edition: Edition, edits: Sequence[Edit]) -> int:
+        """The topology is `edition` now, by these edits as one change; returns how many there were."""
+        self._edition = edition
+        self._changes.append(tuple(edits))
+        return len(self._changes)
 
     def set(self, what: str, settings: Mapping[str, Any]) -> Done:
         """All settings as one change. Raises UsageError for what is wrong with them, SystemRefused; nothing is changed
@@ -47,10 +58,9 @@ class PolicyEditor:
             before = self._edition.topology
             changes = self._present.intend(edition.topology, what=what, settings=dict(settings))
             self._present.network.settle({change.box for change in changes})
-            self._edition = edition
-            self._edits += edits
+            version = self.keep(edition, edits)
             self._watch.catch_up(whole=False)  # a vNIC that was disconnected has no carrier any more
             known = set(warnings(before))
             fresh = tuple(line for line in warnings(edition.topology) if line not in known)
             queues = tuple(f"{node}:{interface}" for node, interface in self._present.network.requeued)
-            return Done(len(self._edits), changes, fresh, queues)
+            return Done(version, changes, fresh, queues)

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from lab.agents.events import EventLog, Moment, events_between
 from lab.errors import SystemRefused
-from lab.model import Topology
+from lab.model import ClientPort, PortKey, Topology
 from lab.plan import compile_plan
-from lab.realise.difference import BridgeChange
+from lab.realise.difference import BridgeChange, moves_between
+from lab.realise.moving import Captures, migrate
 from lab.realise.net import Network
 from lab.state import State
-from lab.teaming import with_links_down
+from lab.teaming import settled, with_links_down
 
 Follower = Callable[[Moment, Moment], None]
 """Is told (before, after) of each change, in the thread that made it and before anybody else can change more."""
@@ -80,6 +81,19 @@ class Present:
             self._publish(Moment(topology, state))
             return changes
 
+    def migrate(self, topology: Topology, captures: Captures, **told: object) -> None:
+        """The same lab with VMs on other hosts; `told` is what its event says. `captures` follow the ports.
+        Raises UsageError when more than ports would have to move, SystemRefused; then everything is as before."""
+        with self.lock:
+            were = {port.nic.label: key for key, port in _client_ports(self.topology)}
+            are = {port.nic.label: key for key, port in _client_ports(topology)}
+            moved = {were[label]: key for label, key in are.items() if were[label] != key}
+            state = settled(topology, self.state.with_ports_moved(moved))
+            plan = compile_plan(topology, state)
+            migrate(self.network, plan, moves_between(self.network.plan, plan), captures)
+            self._events.add("vmotion", **told)
+            self._publish(Moment(topology, state))
+
     def set_discarding(self, switch: str, ports: Collection[str]) -> None:
         """Spanning tree keeps exactly these ports of a pSwitch from forwarding."""
 
@@ -119,3 +133,8 @@ class Present:
         """True once the State is so; False after `seconds`."""
         with self.lock:
             return self._changed.wait_for(lambda: fact(self.state), seconds)
+
+
+def _client_ports(topology: Topology) -> Iterator[tuple[PortKey, ClientPort]]:
+    for part in topology.host_switches.values():
+        yield from (((part.host, port.name), port) for port in part.ports)

@@ -6,18 +6,19 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.client import LabClient
-from lab.errors import CannotTell
+from lab.errors import CannotTell, LabError
 from lab.frame import Frame, Hop, Point, is_gre
 from lab.observe.pcapng import CaptureFile, Packet
 from lab.observe.sightings import End, PointMap, Sighting
 from lab.plan import mirroring
 from lab.plan.types import NodeKind
+from lab.plan.wiring import UNDERLAY
 from traffic.canary import MAGIC, find_canaries
 
 SETTLE_SECONDS = 3.0
@@ -69,39 +70,55 @@ class Campaign:
         return self._sightings(False)
 
     def encapsulated(self) -> Iterator[Sighting]:
-        """Canaries inside GRE, which is how mirroring sessions send copies to an address."""
+        """Canaries inside GRE, which is how mirroring sessions send copies to an address, and inside VXLAN between
+        sites."""
         return self._sightings(True)
 
     def _sightings(self, encapsulated: bool) -> Iterator[Sighting]:
         for end, packet in self._found():
-            if is_gre(packet.data) is encapsulated:
+            if _is_inside(end, packet) is encapsulated:
                 for _, token, seq in find_canaries(packet.data):
                     yield Sighting(end, packet.time_ns, Frame.parse(packet.data), token, seq)
 
     def packets(self) -> Iterator[tuple[End, bytes]]:
         """The bytes of every frame with a canary that is not encapsulated, and where it was captured."""
-        return ((end, packet.data) for end, packet in self._found() if not is_gre(packet.data))
+        return ((end, packet.data) for end, packet in self._found() if not _is_inside(end, packet))
 
     def _found(self) -> Iterator[tuple[End, Packet]]:
         for node, path in self.files.items():
             ends = {i.name: (node, i.label) for i in self.client.plan.node_named[node].interfaces}
             with CaptureFile(path) as capture:
                 for packet in capture.find(MAGIC):
+                    if packet.interface not in ends:
+                        raise CannotTell(f"{packet.interface} has left {node} meanwhile (vMotion): ask again")
                     yield ends[packet.interface], packet
 
 
+def _is_inside(end: End, packet: Packet) -> bool:
+    """True for a canary in another packet's payload."""
+    return is_gre(packet.data) or end[1].endswith(UNDERLAY)
+
+
 @contextmanager
-def campaign(client: LabClient, watched: Collection[str], directory: Path | None = None) -> Iterator[Campaign]:
-    """Capture every wire of every box, and the own interfaces of the nodes `watched`. Without `directory` the files
-    are gone at the end."""
+def campaign(
+    client: LabClient, watched: Collection[str], directory: Path | None = None, without: Collection[End] = ()
+) -> Iterator[Campaign]:
+    """Capture every wire of every box but the ends `without`, and the own interfaces of the nodes `watched`.
+
+    Without `directory` the files are gone at the end."""
     place = directory or Path(tempfile.mkdtemp(prefix="vlab-"))
-    targets = _targets(client, {*watched, *_mirroring(client)})
+    targets = _targets(client, {*watched, *_mirroring(client)}, without)
+    started: dict[str, Any] = {"id": 0}
     try:
         started = client.ask("capture_start", targets=targets, directory=str(place.resolve()))
         ends = frozenset((node, label) for node, label in started["captured"])
         files = {node: Path(path) for node, path in started["files"].items()}
         running = Campaign(client, started["id"], files, ends)
         yield running
+    except BaseException:
+        with suppress(LabError):  # it may have ended already; why this block ends is told anyway
+            client.ask("capture_stop", number=started["id"])
+        raise
     finally:
         if not directory:
             shutil.rmtree(place, ignore_errors=True)
@@ -114,8 +131,8 @@ def _mirroring(client: LabClient) -> Iterator[str]:
     return (node for node, label in ends if node in kernels and label.endswith(mirroring.PORT_SUFFIX))
 
 
-def _targets(client: LabClient, watched: Collection[str]) -> list[tuple[str, list[str]]]:
-    cabled = {end for cable in client.plan.cables for end in (cable.a, cable.b)}
+def _targets(client: LabClient, watched: Collection[str], without: Collection[End] = ()) -> list[tuple[str, list[str]]]:
+    cabled = {end for cable in client.plan.cables for end in (cable.a, cable.b)} - set(without)
     return [
         (node.name, [i.label for i in node.interfaces if (node.name, i.label) in cabled])
         for node in client.plan.nodes

@@ -14,6 +14,7 @@ from lab.observe.sightings import End, PointMap
 from lab.observe.trace import Trace, read_trace
 from lab.plan.tables import DISPATCH, VLAN_OUT
 from lab.plan.types import Bridge, NodeKind
+from lab.plan.wiring import UNDERLAY
 from lab.predict import Prediction
 from lab.report.tally import Tally
 from lab.report.where import Answer, Caught, Seen, Trail
@@ -249,8 +250,11 @@ class Reader:
             box, node, _, inward, _ = self.points.places[end]
             if node not in known:
                 known.add(node)
-                yield Seen(node, box, inward, end[1], "a mirroring session sends it there, in GRE")
+                why = "a stretch carries it, in VXLAN" if end[1].endswith(UNDERLAY) else _IN_GRE
+                yield Seen(node, box, inward, end[1], why)
 
+
+_IN_GRE = "a mirroring session sends it there, in GRE"
 
 _COPIED_BY = {
     "SEC-2": "promiscuous, which its policy accepts",

@@ -59,7 +59,10 @@ def fail(lab: str | None, kind: str, name: str, repair: bool, as_json: bool) -> 
 def _told(what: str, before: dict[str, Any], after: dict[str, Any], as_json: bool) -> None:
     """What changed, and who sends on another uplink now."""
     was = {(host, port): uplinks for host, port, uplinks in before["sends_on"]}
-    moved = [(host, port, was[host, port], now) for host, port, now in after["sends_on"] if was[host, port] != now]
+    for one in after.get("taken_over", ()):
+        what += f"; {one['vm']} has been taken over by {one['secondary']} in {one['milliseconds']:g} ms"
+    ports = [(host, port, was.get((host, port), []), now) for host, port, now in after["sends_on"]]
+    moved = [one for one in ports if one[2] != one[3]]
     if as_json:
         names = ("host", "port", "was", "uplinks")
         said = {"links_down": after["links_down"], "blocked": after["blocked"]}

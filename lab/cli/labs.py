@@ -124,6 +124,10 @@ def _health(said: dict[str, Any]) -> Iterator[str]:
     ):
         if said[kind]:
             yield f"{what}: " + ", ".join(said[kind])
+    for wire in said["wires"]:
+        way = f"{wire['delay'] * 1000:g} ms one way, jitter {wire['jitter'] * 1000:g} ms, loss {wire['loss']:g}"
+        rate = f", {wire['rate']} bit/s" if wire["rate"] else ""
+        yield f"{wire['between']}: {way}{rate}, by a {wire['by']}" + ("" if wire["alive"] else "; IT HAS ENDED")
     if said["discarding"]:
         yield "spanning tree discards at: " + ", ".join(said["discarding"])
     if said["promiscuous"]:

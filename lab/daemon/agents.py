@@ -54,6 +54,7 @@ class Agents:
 
     def _follow(self, before: Moment, after: Moment) -> None:
         if after.topology is not before.topology:
+            self.watch.guests.update(after.topology)
             agents: tuple[Any, ...] = (self.discovery, self.mirrors, self._netflow, self._pswitches)
             for agent in agents:
                 agent.update(after.topology)

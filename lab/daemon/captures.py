@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import select
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lab.errors import CannotTell, SystemRefused, UsageError
-from lab.observe.dumpcap import Capture, command_line
+from lab.errors import CannotTell, LabError, SystemRefused, UsageError
+from lab.observe.dumpcap import Capture, CaptureStats, command_line
+from lab.observe.pcapng import join_segments
+from lab.plan.names import linux_name
 from lab.realise import netlink
 from lab.realise.net import Network
 from lab.realise.run import forget, spawn
@@ -23,13 +25,40 @@ Needle = tuple[str, bytes, int]
 LOOK_SECONDS = 0.01
 QUIET_SECONDS = 0.45
 """Longer than a frame can stay in dumpcap: its ring hands over every 250 ms, and what it gets it writes at once."""
+HELD_SECONDS = 0.3
+"""Longer than a frame can stay in dumpcap's ring."""
+
+
+@dataclass
+class _Part:
+    """One dumpcap's share of a capture: a port that leaves its host ends one and begins another. `file_of`: the node
+    in whose file it ends up."""
+
+    node: str
+    file_of: str
+    labels: tuple[str, ...]
+    path: Path
+    capture: Capture
+    stats: CaptureStats | None = None
 
 
 @dataclass
 class _Running:
-    captures: dict[str, Capture]
+    """`files`: one a node, which has all of its parts once the capture is stopped."""
+
     files: dict[str, Path]
-    offsets: dict[tuple[str, bytes], tuple[int, int]]
+    snaplen: int
+    limit: int
+    parts: list[_Part] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    offsets: dict[tuple[Path, bytes], tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def live(self) -> list[_Part]:
+        return [part for part in self.parts if part.stats is None]
+
+    def paths(self, node: str) -> list[Path]:
+        return [part.path for part in self.parts if part.file_of == node]
 
 
 class Captures:
@@ -56,12 +85,12 @@ class Captures:
             raise SystemRefused(f"{directory}: {error.strerror}") from error
         targets = [(node, able) for node, labels in targets if (able := self._switched_on(node, labels))]
         files = {node: directory / f"{self._network.plan.node_named[node].id}.pcapng" for node, _ in targets}
-        running = _Running({}, files, {})
+        running = _Running(files, snaplen, limit)
         try:
             for node, labels in targets:
-                running.captures[node] = self._start_one(node, labels, files[node], snaplen, limit)
-            for capture in running.captures.values():
-                capture.wait_ready()
+                running.parts.append(self._part(running, node, tuple(labels), files[node]))
+            for part in running.parts:
+                part.capture.wait_ready()
         except BaseException:
             self._end(running)
             raise
@@ -75,19 +104,86 @@ class Captures:
         on = netlink.switched_on(self._network.namespaces[node])
         return [label for label in labels if self._network.interface_name(node, label) in on]
 
-    def _start_one(self, node: str, labels: Sequence[str], path: Path, snaplen: int, limit: int) -> Capture:
-        names = [self._network.interface_name(node, label) for label in labels]
+    def _part(
+        self, running: _Running, node: str, labels: tuple[str, ...], path: Path, file_of: str | None = None
+    ) -> _Part:
+        names = [linux_name(label) for label in labels]
         comment = f"vswitchlab {self._network.plan.name}, {node}"
         within = partial(spawn, namespace=self._network.namespaces[node])
-        capture = Capture(within, command_line(names, snaplen, comment, limit), path)
-        capture.start()
-        return capture
+        argv = command_line(names, running.snaplen, comment, running.limit)
+        part = _Part(node, file_of or node, labels, path, Capture(within, argv, path))
+        part.capture.start()
+        return part
 
     def _end(self, running: _Running) -> None:
-        for capture in running.captures.values():
-            capture.process.kill()
-            capture.process.wait()
-            forget(capture.process)
+        for part in running.live:
+            part.capture.process.kill()
+            part.capture.process.wait()
+            forget(part.capture.process)
+
+    # -- ports that move
+
+    def prepare(self, node: str, label: str) -> None:
+        """This port will leave its box. dumpcap ends when one of its interfaces goes, so whoever hears it together with
+        others gets a successor for those; until the port goes both write, and what both have is in the file once."""
+        for running in self._running.values():
+            for part in self._hearing(running, node, label):
+                rest = tuple(other for other in part.labels if other != label)
+                if rest and not part.path.is_fifo():  # two cannot write into one pipe
+                    self._add(running, node, rest, node, self._next_path(running, node))
+
+    def leave(self, node: str, label: str) -> list[int]:
+        """The port is in no switch any more. Returns the numbers of the captures that heard it. Where there are any, it
+        takes half a second: so long dumpcap can hold a frame, and what it holds when it is to stop is lost."""
+        heard = {n: parts for n, running in self._running.items() if (parts := self._hearing(running, node, label))}
+        if heard:
+            select.select([], [], [], HELD_SECONDS)
+        for part in (part for parts in heard.values() for part in parts):
+            part.capture.ask_to_stop()
+        for number, parts in heard.items():
+            for part in parts:
+                self._close(self._running[number], part)
+                rest = tuple(other for other in part.labels if other != label)
+                if rest and part.path.is_fifo():
+                    self._add(self._running[number], node, rest, node, part.path)
+        return list(heard)
+
+    def arrive(self, numbers: Sequence[int], source: str, node: str, label: str) -> None:
+        """The port is in its new box, and switched on: these captures hear it there, before any frame passes it. Where
+        nothing else is captured, what it hears belongs to the file of the box that it came from. Streams go without."""
+        for running in (self._running[number] for number in numbers if number in self._running):
+            file_of = node if node in running.files else source
+            if not running.files[file_of].is_fifo():
+                self._add(running, node, (label,), file_of, self._next_path(running, node))
+
+    @staticmethod
+    def _hearing(running: _Running, node: str, label: str) -> list[_Part]:
+        return [part for part in running.live if part.node == node and label in part.labels]
+
+    def _add(self, running: _Running, node: str, labels: tuple[str, ...], file_of: str, path: Path) -> None:
+        """One that cannot be started makes its capture tell so at its end; the port moves all the same."""
+        try:
+            part = self._part(running, node, labels, path, file_of)
+            part.capture.wait_ready()
+        except LabError as error:
+            running.broken.append(f"{node}: {error}")
+        else:
+            running.parts.append(part)
+
+    def _path_beside(self, running: _Running, node: str) -> Path:
+        return next(iter(running.files.values())).parent / f"{self._network.plan.node_named[node].id}.pcapng"
+
+    def _next_path(self, running: _Running, node: str) -> Path:
+        return self._path_beside(running, node).with_suffix(f".{len(running.parts)}.pcapng")
+
+    def _close(self, running: _Running, part: _Part) -> None:
+        """What its end tells is kept: why it ended early, or what it lost."""
+        try:
+            part.stats = part.capture.stop()
+        except CannotTell as error:
+            running.broken.append(f"{part.node}: {error}")
+            part.stats = CaptureStats({}, {})
+        forget(part.capture.process)
 
     def _named(self, number: int) -> _Running:
         if number not in self._running:
@@ -102,12 +198,12 @@ class Captures:
             left = _still_missing(running, left)
             if not left:
                 return True
-            if time.monotonic() > deadline or not all(c.alive() for c in running.captures.values()):
+            if time.monotonic() > deadline or not _all_alive(running):
                 return False
             select.select([], [], [], LOOK_SECONDS)
 
     def alive(self, number: int) -> bool:
-        return all(capture.alive() for capture in self._named(number).captures.values())
+        return _all_alive(self._named(number))
 
     def settle(self, number: int, seconds: float, needle: bytes | None = None) -> bool:
         """Until no file has grown for as long as dumpcap can hold a frame back, or, with a needle, by no frame that has
@@ -127,19 +223,20 @@ class Captures:
         """Raises CannotTell when one had ended early; all are stopped even then."""
         running = self._named(number)
         del self._running[number]
+        for part in running.live:
+            part.capture.ask_to_stop()
+        for part in running.live:
+            self._close(running, part)
+        if running.broken:
+            raise CannotTell("; ".join(running.broken))
         said: dict[str, Any] = {}
-        broken: list[str] = []
-        for capture in running.captures.values():
-            capture.ask_to_stop()
-        for node, capture in running.captures.items():
-            try:
-                stats = capture.stop()
-                said[node] = {"received": sum(stats.received.values()), "dropped": stats.lost}
-            except CannotTell as error:
-                broken.append(f"{node}: {error}")
-            forget(capture.process)
-        if broken:
-            raise CannotTell("; ".join(broken))
+        for part in running.parts:
+            assert part.stats is not None
+            node = said.setdefault(part.node, {"received": 0, "dropped": 0})
+            node["received"] += sum(part.stats.received.values())
+            node["dropped"] += part.stats.lost
+        for node_name, file in running.files.items():
+            _put_together(running.paths(node_name), file)
         for node, lost in self._lost_in_switches().items():
             said.setdefault(node, {"received": 0, "dropped": 0})["lost_in_switch"] = lost
         return said
@@ -151,11 +248,24 @@ class Captures:
 
 
 def _amount(running: _Running, node: str, needle: bytes | None) -> int:
-    """Bytes in a file, or how often the needle is in it."""
+    """Bytes in a node's files, or how often the needle is in them."""
     if needle is None:
-        return running.files[node].stat().st_size
-    list(_count(running, node, [(node, needle, 0)]))
-    return running.offsets[node, needle][1]
+        return sum(path.stat().st_size for path in running.paths(node))
+    return sum(_count(running, path, [needle])[needle] for path in running.paths(node))
+
+
+def _all_alive(running: _Running) -> bool:
+    return all(part.capture.alive() for part in running.live)
+
+
+def _put_together(parts: Sequence[Path], file: Path) -> None:
+    """Into the node's one file; a stream has its parts already."""
+    if [*dict.fromkeys(parts)] != [file]:
+        joined = file.with_suffix(".joined")
+        join_segments(parts, joined)
+        for path in parts:
+            path.unlink()
+        joined.rename(file)
 
 
 def _still_missing(running: _Running, needles: Sequence[Needle]) -> list[Needle]:
@@ -166,21 +276,29 @@ def _still_missing(running: _Running, needles: Sequence[Needle]) -> list[Needle]
     by_node: dict[str, list[Needle]] = defaultdict(list)
     for needle in needles:
         by_node[needle[0]].append(needle)
-    return [needle for node, own in by_node.items() for needle in _count(running, node, own)]
+    return [needle for node, own in by_node.items() for needle in _missing_at(running, node, own)]
 
 
-def _count(running: _Running, node: str, needles: Sequence[Needle]) -> Iterator[Needle]:
-    seen = {text: running.offsets.get((node, text), (0, 0)) for _, text, _ in needles}
+def _missing_at(running: _Running, node: str, needles: Sequence[Needle]) -> Iterator[Needle]:
+    counts: Counter[bytes] = Counter()
+    for path in running.paths(node):
+        counts += _count(running, path, [text for _, text, _ in needles])
+    yield from (needle for needle in needles if counts[needle[1]] < needle[2])
+
+
+def _count(running: _Running, path: Path, texts: Sequence[bytes]) -> Counter[bytes]:
+    seen = {text: running.offsets.get((path, text), (0, 0)) for text in texts}
     begin = min(at for at, _ in seen.values())
-    with running.files[node].open("rb") as file:
+    with path.open("rb") as file:
         file.seek(begin)
         data = file.read()
-    for _, text, times in needles:
+    counts: Counter[bytes] = Counter()
+    for text in texts:
         at, found = seen[text]
         hit = data.find(text, at - begin)
         while hit >= 0:
             found, at = found + 1, begin + hit + len(text)
             hit = data.find(text, at - begin)
-        running.offsets[node, text] = (max(at, begin + len(data) - len(text) + 1, 0), found)
-        if found < times:
-            yield node, text, times
+        running.offsets[path, text] = (max(at, begin + len(data) - len(text) + 1, 0), found)
+        counts[text] = found
+    return counts

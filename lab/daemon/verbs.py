@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.agents.events import Moment
+from lab.agents.ft import FaultTolerance
+from lab.agents.memory import Memories
+from lab.agents.migration import Migrator
 from lab.agents.policy import PolicyEditor
 from lab.agents.present import Present
 from lab.agents.supervised import kill
@@ -20,7 +23,7 @@ from lab.daemon.captures import Captures
 from lab.daemon.queues import measure
 from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
-from lab.model import PortKey
+from lab.model import PortKey, Vm
 from lab.plan.types import Bridge, reason_of_cookie
 from lab.realise.linkwatch import LinkQuery
 from lab.realise.run import inside
@@ -39,6 +42,9 @@ class Verbs:
         self._watch = agents.watch
         self._policy = policy
         self._captures = Captures(present.network)
+        self._memories = Memories(present.network)
+        self._migrator = Migrator(present, agents.watch, policy, self._captures, self._memories)
+        self._ft = FaultTolerance(present, self._memories, self._migrator.take_over)
         self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
@@ -63,6 +69,7 @@ class Verbs:
             "uplink_of": [[box, port, uplink] for (box, port), uplink in state.uplink_of.items()],
             "macs": {f"{box}:{port}": mac for (box, port), mac in state.macs.items()},
             "promiscuous": _names(state.promiscuous),
+            "wires": [wire.facts() for wire in self._network.wires],
             "copies_lost": self._agents.mirrors.lost(),
             "ended": {box: name for box, name in ended.items() if name},
             "captures": self._captures.running(),
@@ -90,8 +97,48 @@ class Verbs:
         return measure(self._network, seconds)
 
     def do_edits(self, after: int = 0) -> list[tuple[int, Sequence[str | int], Any]]:
-        """What `set` has put into the topology's document, numbered, from edit number `after` on."""
-        return [(number, path, value) for number, (path, value) in enumerate(self._policy.edits(after), start=after)]
+        """What has been put into the topology's document, with the number of its change, from change `after` on."""
+        changes = enumerate(self._policy.changes(after), start=after)
+        return [(number, path, value) for number, change in changes for path, value in change]
+
+    def do_vmotion(self, vm: str, host: str) -> dict[str, Any]:
+        """Move a VM to another host while it runs."""
+        if self._ft.protects(vm):
+            raise UsageError(f"vMotion of {vm} is refused: FT protects it (vlab ft {vm} off)")
+        return asdict(self._migrator.vmotion(vm, host))
+
+    def do_ft_on(self, vm: str, host: str) -> dict[str, Any]:
+        """Keep a secondary of this VM on that host."""
+        return self._ft.on(self._present.topology, vm, host)
+
+    def do_ft_off(self, vm: str) -> dict[str, Any]:
+        return self._ft.off(vm)
+
+    def do_ft(self) -> list[dict[str, Any]]:
+        """Which VMs have a secondary, and what went there so far."""
+        return self._ft.facts()
+
+    def do_guest_write(self, vm: str, token: str, page: int = 0, pages: int = 1) -> dict[str, Any]:
+        """Let a VM write a token (hex, 16 bytes) into pages of its memory."""
+        return self._memories.write(self._vm(vm), bytes.fromhex(token), page, pages)
+
+    def do_guest_tokens(self, vm: str) -> list[str]:
+        """Tokens (hex) that this VM has written into its memory."""
+        return self._memories.tokens(vm)
+
+    def do_guest_churn(self, vm: str, rate: float) -> dict[str, Any]:
+        """Let a VM change so many pages of its memory a second, from now on."""
+        return self._memories.started(self._vm(vm)).ask("churn", rate)
+
+    def do_guest_find(self, vm: str, token: str) -> dict[str, Any]:
+        """Pages of a VM's memory that hold these bytes (hex)."""
+        return self._memories.started(self._vm(vm)).ask("find", token)
+
+    def _vm(self, name: str) -> Vm:
+        found = self._present.topology.vms.get(name)
+        if found is None:
+            raise UsageError(f"no VM {name!r}")
+        return found
 
     def do_link(self, box: str, port: str, up: bool) -> dict[str, Any]:
         """Pull or plug the cable in this port: the far end goes down, so this end loses carrier."""
@@ -120,7 +167,8 @@ class Verbs:
     def do_fail(self, box: str, failed: bool) -> dict[str, Any]:
         """A host or pSwitch loses carrier everywhere, or comes back."""
         self._watch.links.fail(box, failed)
-        return self.do_status()
+        taken = self._ft.failed(box) if failed else []
+        return {**self.do_status(), "taken_over": taken}
 
     def do_lbt(self, threshold: float | None = None, period: float | None = None) -> dict[str, Any]:
         """Load-Based Teaming's last windows; `threshold` (part of 1) and `period` (nominal seconds) change it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ from lab.errors import CannotTell, MachineLacks
 _SECTION, _INTERFACE, _ENHANCED = 0x0A0D0D0A, 1, 6
 _LITTLE_MAGIC = b"\x4d\x3c\x2b\x1a"
 _OPT_END, _OPT_COMMENT, _OPT_NAME, _OPT_RESOLUTION = 0, 1, 2, 9
+
+
+_Stamp = tuple[str, bytes, int]
+"""Interface, its time as it stands in the file, hash of the rest."""
 
 
 class Packet(NamedTuple):
@@ -172,6 +177,48 @@ def as_pcapng(path: Path, directory: Path) -> Path:
     if done.returncode:
         raise CannotTell(f"{path} is no capture file: {done.stderr.strip().splitlines()[-1]}")
     return copy
+
+
+def join_segments(parts: Sequence[Path], out: Path) -> None:
+    """Several captures of one node, one after another, as one section. Where one overlaps the one before, packets that
+    both have (same interface, same time, same bytes) are kept once. All are of this machine's byte order. Raises
+    CannotTell."""
+    names: list[str] = []
+    seen: Counter[_Stamp] = Counter()
+    with out.open("wb") as file:
+        for path in parts:
+            here: Counter[_Stamp] = Counter()
+            for kind, block, name in _blocks(path):
+                if kind == _SECTION and file.tell() == 0:
+                    file.write(block)
+                elif kind == _INTERFACE and name not in names:
+                    names.append(name)
+                    file.write(block)
+                elif kind == _ENHANCED:
+                    stamp = (name, block[12:20], hash(block[20:]))
+                    here[stamp] += 1
+                    if here[stamp] > seen[stamp]:
+                        file.write(block[:8] + struct.pack("=I", names.index(name)) + block[12:])
+            seen |= here
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, bytes, str]]:
+    """(kind, block, name of the interface that it is about) of every whole block."""
+    data, at, section = path.read_bytes(), 0, _Section("=")
+    while at + 12 <= len(data):
+        kind, length = struct.unpack_from("=II", data, at)
+        if length < 12 or length % 4:
+            raise CannotTell(f"{path} is no pcapng file (byte {at})")
+        block, name = data[at : at + length], ""
+        if len(block) < length:
+            return
+        if kind == _INTERFACE:
+            _describe(section, block)
+            name = section.names[-1]
+        elif kind == _ENHANCED:
+            name = section.names[struct.unpack_from("=I", block, 8)[0]]
+        yield kind, block, name
+        at += length
 
 
 def merge_pcapng(paths: Sequence[Path], out: Path) -> None:

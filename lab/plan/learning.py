@@ -29,6 +29,11 @@ _COOKIE = 0x1EA << 32
 _GROUP_SOURCE = "dl_src=01:00:00:00:00:00/01:00:00:00:00:00"
 
 
+def cookie_of(number: int) -> int:
+    """Of the rows that the port of this number has learned."""
+    return _COOKIE | number
+
+
 def rows_of(clients: Sequence[Client], connected: Sequence[Client], pvlans: PvlanMap) -> Iterator[Row]:
     """Nothing where no port learns."""
     learners = [client for client in clients if client.port.mac_learning]
@@ -45,7 +50,7 @@ def _learn(client: Client) -> Iterator[Row]:
     yield Row(LEARN, 100, f"{client.here},dl_src={client.mac}", onward, "its own MAC")
     yield Row(LEARN, 90, f"{client.here},{_GROUP_SOURCE}", onward, "no source of one adapter")
     learn = (
-        f"learn(table={LEARNED},priority=50,hard_timeout={policy.age},cookie={_COOKIE | client.number:#x},"
+        f"learn(table={LEARNED},priority=50,hard_timeout={policy.age},cookie={cookie_of(client.number):#x},"
         f"limit={policy.limit},result_dst=NXM_NX_REG3[0],NXM_NX_REG0[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],"
         f"load:{client.number:#x}->NXM_NX_REG5[]),"
     )

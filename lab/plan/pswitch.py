@@ -30,10 +30,12 @@ from lab.model import (
     Topology,
     VlanPolicy,
 )
+from lab.plan import stretching
 from lab.plan.clients import accepted_vlans, domain
 from lab.plan.hashing import Tables, channel_hash, choose
 from lab.plan.hashing import rows_of as hash_rows
 from lab.plan.names import box_mac
+from lab.plan.stretching import Members
 from lab.plan.tables import GROUP, KEEP_PRIORITY, POP_TAG, PUSH_TAG, drop
 from lab.plan.types import CHANNELS_FROM, Row
 from lab.plan.vlans import ANY_TAG, PRIORITY_TAGGED, RESERVED, UNTAGGED, register_matches, tag_matches
@@ -68,8 +70,6 @@ AGEING = 300
 
 _COOKIE_LEARNED = 0x1EA << 32
 _COOKIE_SECURED = 0x5EC << 32
-_Members = tuple[tuple[int, bool], ...]
-"""(OpenFlow port or channel, leaves tagged)."""
 _GROUP_SOURCE = "dl_src=01:00:00:00:00:00/01:00:00:00:00:00"
 _DST, _SRC, _KEPT = "NXM_OF_ETH_DST[]", "NXM_OF_ETH_SRC[]", "OXM_OF_PKT_REG4[0..47]"
 
@@ -129,6 +129,7 @@ def rows_of(
     for end in live:
         rows += _known(end, switch.pvlans)
     rows += _flood(live)
+    rows += stretching.rows_of(live, _blocks(live), _outputs, KNOWN, FLOOD)
     rows += _channels_out(switch, [channel for channel in channels if channel.live])
     return tuple(sorted(rows, key=lambda r: (r.table, -r.priority, r.match)))
 
@@ -375,12 +376,16 @@ def _flood(live: Iterable[_Port]) -> Iterator[Row]:
     yield drop(FLOOD, 0, "", DropReason.PSWITCH_NO_RECEIVER, "")
 
 
-def _flood_to(members: _Members, inputs: Mapping[int, tuple[int, ...]], match: str, priority: int) -> Iterator[Row]:
+def _outputs(members: Members) -> str:
     channels = [number for number, _ in members if number >= CHANNELS_FROM]
     hashed = [f"clone(set_field:{number:#x}->reg5,resubmit(,{CHANNEL}))" for number in channels]
     plain = [f"output:{number}" for number, tagged in members if not tagged and number not in channels]
     tagged = [f"output:{number}" for number, tagged in members if tagged and number not in channels]
-    yield Row(FLOOD, priority, match, ",".join([*hashed, *plain, *([PUSH_TAG] if tagged else []), *tagged]), "VLAN-16")
+    return ",".join([*hashed, *plain, *([PUSH_TAG] if tagged else []), *tagged])
+
+
+def _flood_to(members: Members, inputs: Mapping[int, tuple[int, ...]], match: str, priority: int) -> Iterator[Row]:
+    yield Row(FLOOD, priority, match, _outputs(members), "VLAN-16")
     if len(members) == 1:
         for only in inputs[members[0][0]]:
             alone = f"in_port={only},{match}".rstrip(",")
@@ -414,7 +419,7 @@ def _channels_out(switch: PhysicalSwitch, live: Sequence[_Port]) -> Iterator[Row
         yield from hash_rows(recipes, counts, HASHING)
 
 
-def _blocks(ports: Iterable[_Port]) -> dict[_Members, Ranges]:
+def _blocks(ports: Iterable[_Port]) -> dict[Members, Ranges]:
     """Those that hear them -> VLAN ranges; ranges that nobody hears are left out."""
     spans = [(low, high + 1, (port.number, tagged)) for port in ports for low, high, tagged in port.spans()]
     cuts = sorted({edge for low, after, _ in spans for edge in (low, after)})
@@ -424,7 +429,7 @@ def _blocks(ports: Iterable[_Port]) -> dict[_Members, Ranges]:
         for heard in members[at[low] : at[after]]:
             if member not in heard[-1:]:  # ranges of one port may overlap
                 heard.append(member)
-    same: dict[_Members, list[tuple[int, int]]] = {}
+    same: dict[Members, list[tuple[int, int]]] = {}
     for low, after, heard in zip(cuts, cuts[1:], members, strict=False):
         if heard:
             same.setdefault(tuple(heard), []).append((low, after - 1))

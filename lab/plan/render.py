@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.plan.types import Bridge, Node, NodeKind, Plan, Row
+from lab.plan.types import Bridge, Node, NodeKind, Plan, Row, Way
 from lab.plan.vswitch import TABLE_NAMES
 
 
@@ -21,7 +21,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield "cables"
     for cable in plan.cables:
-        yield f"  {cable.a[0]}:{cable.a[1]} -- {cable.b[0]}:{cable.b[1]}"
+        line = "~~" if cable.tunnelled else "--"
+        yield f"  {cable.a[0]}:{cable.a[1]} {line} {cable.b[0]}:{cable.b[1]}{_way(cable.way)}"
     if plan.queues:
         yield ""
     for queue in plan.queues:
@@ -31,6 +32,13 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield from _bridge(bridge, plan.node_named[bridge.node].kind)
 
 
+def _way(way: Way | None) -> str:
+    if way is None:
+        return ""
+    rate = f", {way.rate} bit/s" if way.rate else ""
+    return f" (delay {way.delay * 1000:g} ms, jitter {way.jitter * 1000:g} ms, loss {way.loss:g}{rate})"
+
+
 def _node(node: Node) -> Iterator[str]:
     forwards = " forwards" if node.forwards else ""
     shown = "" if node.id == node.name else f" (namespace {node.id})"
@@ -38,7 +46,8 @@ def _node(node: Node) -> Iterator[str]:
     for i in node.interfaces:
         label = "" if i.label == i.name else f" ({i.label})"
         addresses = "".join(f" {a}" for a in i.addresses)
-        yield f"  {i.name}{label} mac {i.mac} mtu {i.mtu}{addresses}{'' if i.up else ' down'}"
+        tunnel = f" vxlan {i.tunnel.vni} to {i.tunnel.remote} udp {i.tunnel.port}" if i.tunnel else ""
+        yield f"  {i.name}{label} mac {i.mac} mtu {i.mtu}{addresses}{tunnel}{'' if i.up else ' down'}"
 
 
 def _bridge(bridge: Bridge, kind: NodeKind) -> Iterator[str]:

@@ -24,6 +24,19 @@ BOX_KINDS = (NodeKind.HOST, NodeKind.PSWITCH)
 
 
 @dataclass(frozen=True)
+class Tunnel:
+    """A VXLAN interface: what it sends goes in UDP from `local` to `remote`, whose MAC is `remote_mac`, by the
+    interface `underlay` (Linux's name)."""
+
+    vni: int
+    underlay: str
+    local: str
+    remote: str
+    remote_mac: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Interface:
     """`name` is Linux's (at most 15 characters), `label` the model's. `addresses` are CIDR texts."""
 
@@ -33,6 +46,7 @@ class Interface:
     mtu: int = 1500
     addresses: tuple[str, ...] = ()
     up: bool = True
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +72,25 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Way:
+    """What a long way does to frames, in each direction: `delay` and `jitter` in seconds, `loss` from 0 to 1, `rate` in
+    bit/s (0: any)."""
+
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    rate: int = 0
+
+
+@dataclass(frozen=True)
 class Cable:
-    """A veth pair: (node name, interface label) at each end."""
+    """A veth pair: (node name, interface label) at each end; or, `tunnelled`, two VXLAN interfaces that lead to each
+    other. `way`: it is a long one."""
 
     a: tuple[str, str]
     b: tuple[str, str]
+    tunnelled: bool = False
+    way: Way | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +124,22 @@ CHANNELS_FROM = 0x8000
 """A pSwitch's rows number its port channel N this plus N; OpenFlow ports are below."""
 
 _REASONS = tuple(DropReason)
-_FAMILIES = ("", "FWD", "VLAN", "PVL", "SEC", "MIR", "TEAM-F", "TEAM-PID", "ATK", "BCN", "LACP", "TEAM-IPH", "TEAM-MAC")
+_FAMILIES = (
+    "",
+    "FWD",
+    "VLAN",
+    "PVL",
+    "SEC",
+    "MIR",
+    "TEAM-F",
+    "TEAM-PID",
+    "ATK",
+    "BCN",
+    "LACP",
+    "TEAM-IPH",
+    "TEAM-MAC",
+    "L2S",
+)
 
 
 class Dropped(NamedTuple):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from lab.model import Machine, Nic, PhysicalPort, Topology
+from lab.model import Cable as ModelCable
+from lab.model import Machine, Nic, PhysicalPort, StretchKind, Topology
 from lab.plan import mirroring
 from lab.plan.names import NODE_MAX, box_mac, linux_name
-from lab.plan.types import Cable, Interface, Node, NodeKind
+from lab.plan.types import Cable, Interface, Node, NodeKind, Tunnel, Way
 
+UNDERLAY = ".wan"
+"""Ends the name of the interface by which a tunnel's packets go to another site."""
+OTV_BYTES, VXLAN_BYTES = 42, 50
+"""What they put in front of a frame; neither fragments."""
 WIRE_MTU = 9216
 """Cables between boxes carry jumbo frames with tags; the limit that a guest meets is its switch's MTU."""
 
@@ -36,7 +42,7 @@ def pswitch_ports(topology: Topology, switch: str) -> dict[str, PhysicalPort]:
 def nodes(topology: Topology) -> Iterator[Node]:
     """pSwitches, hosts, their vmkernel nodes, VMs, machines; each kind in file order."""
     for switch in topology.physical_switches:
-        ends = tuple(_switch_end(switch, label) for label in pswitch_ports(topology, switch))
+        ends = tuple(_pswitch_ends(topology, switch))
         yield Node(linux_name(switch, NODE_MAX), switch, NodeKind.PSWITCH, ends)
     clients, mirror_ports = _clients(topology), _mirror_ports(topology)
     for host in topology.hosts.values():
@@ -57,11 +63,72 @@ def nodes(topology: Topology) -> Iterator[Node]:
         yield Node(linux_name(machine.name, NODE_MAX), machine.name, NodeKind.MACHINE, ends, machine.routes)
 
 
+def _pswitch_ends(topology: Topology, switch: str) -> Iterator[Interface]:
+    """Its ports, then what tunnels go by."""
+    ways = {cable.port_at(switch): cable for cable in topology.cables if switch in cable.ends and cable.port.stretch}
+    for label in pswitch_ports(topology, switch):
+        yield _stretch_end(topology, switch, label, ways[label]) if label in ways else _switch_end(switch, label)
+    for label, cable in ways.items():
+        if _is_tunnel(cable):
+            yield _underlay(topology, switch, label, cable)
+
+
+def _is_tunnel(cable: ModelCable) -> bool:
+    return cable.port.stretch is not None and cable.port.stretch.kind is StretchKind.VXLAN
+
+
+def _stretch_end(topology: Topology, switch: str, label: str, cable: ModelCable) -> Interface:
+    """What the transport adds to a frame, its payload has less room for (L2S-8)."""
+    stretch, plain = cable.port.stretch, _switch_end(switch, label)
+    assert stretch is not None
+    if stretch.kind is StretchKind.OTV:
+        return replace(plain, mtu=stretch.mtu - OTV_BYTES)
+    if not _is_tunnel(cable):
+        return plain
+    underlay, other = _underlay(topology, switch, label, cable), _other_end(cable, switch)
+    there = _underlay(topology, other, cable.port_at(other), cable)
+    local, remote = (end.addresses[0].split("/")[0] for end in (underlay, there))
+    tunnel = Tunnel(_number(topology, cable), underlay.name, local, remote, there.mac, stretch.udp_port)
+    return replace(plain, mtu=stretch.mtu - VXLAN_BYTES, tunnel=tunnel)
+
+
+def _underlay(topology: Topology, switch: str, label: str, cable: ModelCable) -> Interface:
+    """The transport network's end in this pSwitch: link-local addresses, four for each way between two sites."""
+    stretch = cable.port.stretch
+    assert stretch is not None
+    number = 4 * _number(topology, cable) + 1 + cable.ends.index(switch)
+    address = f"169.254.{number // 256}.{number % 256}/30"
+    return replace(_switch_end(switch, f"{label}{UNDERLAY}"), mtu=stretch.mtu, addresses=(address,))
+
+
+def _way(topology: Topology, cable: ModelCable) -> Way | None:
+    stretch = cable.port.stretch
+    if stretch is None:
+        return None
+    rate = stretch.rate.scaled(topology.speed_scale).bits if stretch.rate else 0
+    way = Way(stretch.delay, stretch.jitter, stretch.loss, rate)
+    return way if way != Way() else None
+
+
+def _other_end(cable: ModelCable, switch: str) -> str:
+    return cable.ends[1] if switch == cable.ends[0] else cable.ends[0]
+
+
+def _number(topology: Topology, cable: ModelCable) -> int:
+    """Of a tunnel, from 1: its VNI too."""
+    return [one for one in topology.cables if _is_tunnel(one)].index(cable) + 1
+
+
 def cables(topology: Topology) -> Iterator[Cable]:
     """Between pSwitches, host to pSwitch, machine to pSwitch, vNIC or vmknic to host; each kind in file order."""
     for cable in topology.cables:
-        a, b = cable.ends
-        yield Cable((a, cable.port_at(a)), (b, cable.port_at(b)))
+        (a, at_a), (b, at_b) = ((end, cable.port_at(end)) for end in cable.ends)
+        way = _way(topology, cable)
+        if _is_tunnel(cable):
+            yield Cable((a, at_a), (b, at_b), tunnelled=True)
+            yield Cable((a, f"{at_a}{UNDERLAY}"), (b, f"{at_b}{UNDERLAY}"), way=way)
+        else:
+            yield Cable((a, at_a), (b, at_b), way=way)
     for host in topology.hosts.values():
         for pnic in host.pnics.values():
             yield Cable((host.name, pnic.name), (pnic.switch, pnic.far_port))

@@ -107,15 +107,32 @@ def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None) -> No
     if known == came_by and trail.scene.members(at.name, came_by):
         return _drop(trail, at, at.port, (DropReason.PSWITCH_SAME_PORT, ()))
     if known is not None and known in open_ports:
+        if _withheld(trail, at, known, learned=True):
+            return _drop(trail, at, known, (DropReason.STRETCH, ("L2S-1",)), "out")
         return _out(trail, at, known, inside)
     if known is not None and (apart := _kept_apart(trail, at, known, inside.vlan)) is not None:
         return _drop(trail, at, known, apart, "out")
-    targets = [port for port in open_ports if port != came_by]
+    others = [port for port in open_ports if port != came_by]
+    targets = [port for port in others if not _withheld(trail, at, port, learned=False)]
+    if others and not targets:
+        return _drop(trail, at, at.port, (DropReason.STRETCH, ("L2S-2",)))
     if not targets:
         return _drop(trail, at, at.port, (DropReason.PSWITCH_NO_RECEIVER, ()))
     for port in targets:
         _out(trail, at, port, inside)
     return None
+
+
+def _withheld(trail: Trail, at: Arrival, port: str, learned: bool) -> bool:
+    """True where a stretch does not take this frame to the sites behind that port (docs/stretch.md)."""
+    stretch, came_by = at.switch.config(port).stretch, at.switch.ports[at.port].stretch
+    if stretch is None:
+        return False
+    if stretch.splits_horizon and came_by is not None and came_by.name == stretch.name:
+        return True
+    if trail.dst in BPDU_MACS:
+        return not stretch.carries_bpdus
+    return not (trail.group or learned or stretch.floods_unknown)
 
 
 def _kept_apart(trail: Trail, at: Arrival, port: str, vlan: int) -> Refusal | None:

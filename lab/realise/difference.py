@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from lab.errors import UsageError
 from lab.plan.types import Bridge, Interface, Plan, Row
 from lab.realise.ovs import OpenVSwitch, column_words
 
 Key = tuple[int, int, str]
+End = tuple[str, str]
+"""(node name, interface label)."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,51 @@ class BridgeChange:
     changed: int
 
 
-def shape(plan: Plan) -> object:
-    """All that cannot change while a lab runs: nodes, interfaces, cables, switches and their ports."""
+def shape(plan: Plan, without: Collection[End] = ()) -> object:
+    """All that cannot change while a lab runs: nodes, interfaces, cables, switches and their ports; those at the ends
+    `without` left out."""
     return (
-        [(n.id, n.name, n.kind, n.forwards, [_adapter(i) for i in n.interfaces]) for n in plan.nodes],
-        plan.cables,
-        [
-            (b.node, b.name, b.label, b.dpid, [(p.number, p.interface, p.label) for p in b.ports], _bonds(b))
-            for b in plan.bridges
-        ],
+        [(n.id, n.name, n.kind, n.forwards, [_adapter(i) for i in n.interfaces if (n.name, i.label) not in without])
+         for n in plan.nodes],
+        [cable for cable in plan.cables if cable.b not in without],
+        [(b.node, b.name, b.label, b.dpid, [(p.number, p.interface, p.label) for p in b.ports
+                                            if (b.node, p.label) not in without], _bonds(b))
+         for b in plan.bridges],
     )  # fmt: skip
 
 
 def _bonds(bridge: Bridge) -> object:
     return [(bond.name, bond.members) for bond in bridge.bonds]
+
+
+@dataclass(frozen=True)
+class Move:
+    """The switch's end of the cable of `guest`, (node, interface), goes from one box to another."""
+
+    guest: End
+    label: str
+    source: str
+    target: str
+
+    @property
+    def ends(self) -> tuple[End, End]:
+        return (self.source, self.label), (self.target, self.label)
+
+    def back(self) -> Move:
+        return Move(self.guest, self.label, self.target, self.source)
+
+
+def moves_between(before: Plan, after: Plan) -> tuple[Move, ...]:
+    """Cables that lead from the same guest's interface to another box. Raises UsageError when more than that differs
+    which cannot change while a lab runs."""
+    were = {cable.a: cable.b for cable in before.cables}
+    moves = tuple(
+        Move(c.a, c.b[1], were[c.a][0], c.b[0]) for c in after.cables if c.a in were and were[c.a][0] != c.b[0]
+    )
+    without = {end for move in moves for end in move.ends}
+    if shape(before, without) != shape(after, without):
+        raise UsageError("a mirroring session with an actor on the host would have to move with it")
+    return moves
 
 
 def _adapter(interface: Interface) -> object:
@@ -56,9 +90,10 @@ def change_of(old: Bridge, new: Bridge) -> BridgeChange:
 def set_columns(ovs: OpenVSwitch, old: Bridge, new: Bridge) -> None:
     """Change what differs in OVSDB columns of the bridge and its ports, in one transaction."""
     words = list(_words("Bridge", new.name, dict(old.columns), dict(new.columns)))
-    for before, after in zip(old.ports, new.ports, strict=True):
-        if after.interface not in new.bonded:
-            words += _words("Port", after.interface, dict(before.columns), dict(after.columns))
+    were = {port.label: port for port in old.ports}
+    for port in new.ports:
+        if port.label in were and port.interface not in new.bonded:
+            words += _words("Port", port.interface, dict(were[port.label].columns), dict(port.columns))
     for was, bond in zip(old.bonds, new.bonds, strict=True):
         words += _words("Port", bond.name, dict(was.columns), dict(bond.columns))
     if words:

@@ -20,10 +20,12 @@ from mininet.net import Mininet
 from mininet.node import Node, Switch
 
 from lab.errors import SystemRefused, UsageError
+from lab.plan.names import linux_name
 from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
 from lab.realise import netlink, qdiscs
-from lab.realise.difference import BridgeChange, change_of, set_columns, shape
+from lab.realise.difference import BridgeChange, Move, change_of, set_columns, shape
+from lab.realise.longwire import LongWire
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
 
@@ -100,6 +102,7 @@ class Network:
         self.namespaces: dict[str, int] = {}
         self.queues = qdiscs.Queues(None)
         self.requeued: list[qdiscs.Place] = []
+        self.wires: list[LongWire] = []
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
         # By box: how often its rows have changed, and how often they had when it last settled.
@@ -130,7 +133,7 @@ class Network:
         self.queues.change(self.plan.queues, qdiscs.ends_of(self.plan, self.namespaces))
 
     def _add_links(self) -> None:
-        for cable in self.plan.cables:
+        for cable in (cable for cable in self.plan.cables if not cable.tunnelled):
             a, b = cable.a[0], cable.b[0]
             names = [self.plan.node_named[n].interface(i).name for n, i in (cable.a, cable.b)]
             self.mininet.addLink(
@@ -143,6 +146,8 @@ class Network:
             namespace = new_network_namespace(self.directory / "netns" / node.id)
             self.namespaces[node.name] = namespace
             netlink.write_sysctls(namespace, netlink.SYSCTLS_BOX if node.is_box else netlink.SYSCTLS_GUEST)
+            if node.kind is NodeKind.VMKERNEL:
+                netlink.write_sysctls(namespace, netlink.SYSCTLS_VMKERNEL)
             if node.forwards:
                 netlink.write_sysctls(namespace, {"net/ipv4/ip_forward": "1"})
             if any(":" in a for i in node.interfaces for a in i.addresses):
@@ -152,9 +157,21 @@ class Network:
         def end(of: tuple[str, str]) -> tuple[int, Interface]:
             return self.namespaces[of[0]], self.plan.node_named[of[0]].interface(of[1])
 
-        netlink.create_cables((end(c.a), end(c.b)) for c in self.plan.cables)
+        pairs = []
+        for cable in (cable for cable in self.plan.cables if not cable.tunnelled):
+            if cable.way is None:
+                pairs.append((end(cable.a), end(cable.b)))
+            else:
+                wire = LongWire(self.directory / "wires", len(self.wires), cable)
+                self.wires.append(wire)
+                pairs += [(end(cable.a), wire.ends[0]), (wire.ends[1], end(cable.b))]
+        netlink.create_cables(pairs)
+        for node in self.plan.nodes:
+            netlink.create_tunnels(self.namespaces[node.name], node.interfaces)
         for node in self.plan.nodes:
             netlink.configure(self.namespaces[node.name], node.interfaces, not node.is_box)
+        for wire in self.wires:
+            wire.start()
         self._progress("namespaces and cables", 1, 1)
 
     def _add(self, node: PlannedNode) -> None:
@@ -196,7 +213,7 @@ class Network:
         def change(pair: tuple[Bridge, Bridge]) -> None:
             old, new = pair
             try:
-                self._rebridge(old, new)
+                self.reprogram(old, new)
                 done[new.node, new.name] = new
             except SystemRefused as error:
                 refused.append(error)
@@ -211,7 +228,8 @@ class Network:
         self.plan = replace(self.plan, queues=plan.queues)
         return tuple(change_of(old, new) for old, new in changing)
 
-    def _rebridge(self, old: Bridge, new: Bridge) -> None:
+    def reprogram(self, old: Bridge, new: Bridge) -> None:
+        """One switch goes from the rows and columns of `old` to those of `new`. Raises SystemRefused."""
         ovs = self.ovs(new.node)
         if old.rows != new.rows:
             ovs.apply(new, old.rows, new.rows)
@@ -252,6 +270,15 @@ class Network:
 
     def _switch(self, end: tuple[str, str], up: bool) -> None:
         netlink.set_link(self.namespaces[end[0]], self.interface_name(*end), up)
+
+    def reattach(self, move: Move) -> None:
+        """Mininet's view of a cable whose end is in another box now."""
+        name = linux_name(move.label)
+        port = self.mininet[move.source].nameToIntf.get(name)
+        if port is not None:
+            port.node.delIntf(port)
+            port.node = self.mininet[move.target]
+            port.node.addIntf(port, moveIntfFn=lambda *_: None)
 
     def interface_name(self, node: str, label: str) -> str:
         return self.plan.node_named[node].interface(label).name

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import ndmsg
 
 from lab.errors import SystemRefused
 from lab.plan.types import Interface
@@ -49,6 +50,40 @@ def create_cables(pairs: Iterable[tuple[tuple[int, Interface], tuple[int, Interf
                 )
             except NetlinkError as error:
                 raise SystemRefused(f"cable {a.label} -- {b.label}: {error.args[-1]}") from error
+
+
+def create_tunnels(namespace: int, interfaces: Sequence[Interface]) -> None:
+    """Those of the interfaces that are tunnels; what they go by is there. Nobody asks for the other end's MAC: a box
+    answers no ARP. Raises SystemRefused."""
+    tunnels = [(interface, interface.tunnel) for interface in interfaces if interface.tunnel]
+    if not tunnels:
+        return
+    try:
+        with inside(namespace), IPRoute() as ip:
+            for interface, tunnel in tunnels:
+                underlay = socket.if_nametoindex(tunnel.underlay)
+                ip.link(
+                    "add", kind="vxlan", ifname=interface.name, address=interface.mac, mtu=interface.mtu,
+                    vxlan_id=tunnel.vni, vxlan_link=underlay, vxlan_local=tunnel.local, vxlan_group=tunnel.remote,
+                    vxlan_port=tunnel.port, vxlan_learning=0, vxlan_udp_csum=0,
+                )  # fmt: skip
+                ip.link("set", index=underlay, state="up")
+    except (NetlinkError, OSError) as error:
+        raise SystemRefused(f"a VXLAN interface: {error}") from error
+    tell_tunnels(namespace, interfaces)
+
+
+def tell_tunnels(namespace: int, interfaces: Iterable[Interface]) -> None:
+    """The MACs of the other ends, which the kernel forgets when an interface is switched off. Raises SystemRefused."""
+    tunnels = [interface.tunnel for interface in interfaces if interface.tunnel]
+    permanent = ndmsg.states["permanent"]
+    try:
+        with inside(namespace), IPRoute() as ip:
+            for tunnel in tunnels:
+                underlay = socket.if_nametoindex(tunnel.underlay)
+                ip.neigh("replace", dst=tunnel.remote, lladdr=tunnel.remote_mac, ifindex=underlay, state=permanent)
+    except (NetlinkError, OSError) as error:
+        raise SystemRefused(f"a VXLAN interface: {error}") from error
 
 
 def configure(namespace: int, interfaces: Sequence[Interface], guest: bool) -> None:
@@ -92,6 +127,19 @@ def set_link(namespace: int, interface: str, up: bool) -> None:
         if not found:
             raise SystemRefused(f"no interface {interface}")
         ip.link("set", index=found[0], state="up" if up else "down")
+
+
+def move_interface(namespace: int, interface: str, target: int, up: bool) -> None:
+    """To another namespace, and with `up` switched on there; its name, MAC and MTU go with it. Raises SystemRefused."""
+    try:
+        with inside(namespace), IPRoute() as ip:
+            (index,) = ip.link_lookup(ifname=interface)
+            ip.link("set", index=index, net_ns_fd=target)
+        with inside(target), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+            if up:
+                _switch_on(handle, interface)
+    except (NetlinkError, OSError, ValueError) as error:
+        raise SystemRefused(f"moving {interface} to another host: {error}") from error
 
 
 def without_carrier(namespace: int) -> frozenset[str]:
@@ -153,6 +201,13 @@ SYSCTLS_GUEST = {
     "net/ipv6/conf/default/disable_ipv6": "1",
     "net/ipv4/conf/all/arp_evict_nocarrier": "0",
     "net/ipv4/conf/default/arp_evict_nocarrier": "0",
+}
+SYSCTLS_VMKERNEL = {
+    # Several adapters of one host may be in one subnet (multi-NIC vMotion): each answers for its own address only.
+    "net/ipv4/conf/all/arp_ignore": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
 }
 
 

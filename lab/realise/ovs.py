@@ -14,7 +14,7 @@ from ovs.unixctl.client import UnixctlClient  # type: ignore[import-untyped]
 
 from lab.errors import MachineLacks, SystemRefused
 from lab.plan.pswitch import LEARNED, SECURED
-from lab.plan.types import Bridge, Row
+from lab.plan.types import Bridge, Port, Row
 from lab.realise.run import forget, run, spawn, wait_until
 from lab.realise.sockets import deepen_packet_sockets, frames_lost, send_room
 
@@ -92,6 +92,16 @@ class OpenVSwitch:
             deepen_packet_sockets(self._daemons[-1].pid)
         for bridge in bridges:
             self.apply(bridge, (), bridge.rows)
+
+    def add_port(self, bridge: str, port: Port) -> None:
+        """An interface that is there becomes a port. Raises SystemRefused."""
+        self._vsctl(_port_words(bridge, port))
+        if self.datapath == "user":
+            deepen_packet_sockets(self._daemons[-1].pid)
+
+    def remove_port(self, bridge: str, port: Port) -> None:
+        """Nothing when it is no port (any more). Raises SystemRefused."""
+        self._vsctl(["--", "--if-exists", "del-port", bridge, port.interface])
 
     def _daemon(self, argv: list[str]) -> None:
         child = spawn(
@@ -230,11 +240,13 @@ def _transaction(bridges: Sequence[Bridge], datapath_type: str) -> Iterator[str]
         for number in range(len(bridge.bonds)):
             yield from _bonded(bridge, number)
         for port in bridge.ports:
-            if port.interface in bridge.bonded:
-                continue
-            columns = [f"{key}={value}" for key, value in port.columns]
-            yield from ("--", "add-port", bridge.name, port.interface, *columns)
-            yield from ("--", "set", "Interface", port.interface, f"ofport_request={port.number}")
+            if port.interface not in bridge.bonded:
+                yield from _port_words(bridge.name, port)
+
+
+def _port_words(bridge: str, port: Port) -> Iterator[str]:
+    yield from ("--", "add-port", bridge, port.interface, *(f"{key}={value}" for key, value in port.columns))
+    yield from ("--", "set", "Interface", port.interface, f"ofport_request={port.number}")
 
 
 def _bonded(bridge: Bridge, number: int) -> Iterator[str]:

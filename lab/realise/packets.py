@@ -16,6 +16,8 @@ _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _ETH_P_ALL = 3
 _AUXDATA = struct.Struct("=IIIHHHH")
+_SO_TIMESTAMPNS, _STAMP = 35, struct.Struct("=qq")
+_ANCILLARY = socket.CMSG_SPACE(_AUXDATA.size) + socket.CMSG_SPACE(_STAMP.size)
 _VLAN_VALID, _TPID_VALID = 0x10, 0x40
 _FRAME_MAX = 65536
 _RETURN, _LOAD_WORD, _LOAD_HALF, _JUMP_EQUAL = 0x06, 0x20, 0x28, 0x15
@@ -23,20 +25,21 @@ _PACKET_TYPE, _OUTGOING = 0xFFFFF004, 4
 
 
 class PacketSocket:
-    """`only`: destination MACs of the frames to hear, or `kind`: their ethertype, behind one tag or none (every frame
-    without both). Never blocks."""
+    """`only`: destination MACs of the frames to hear, or `kind`: their ethertype, behind one tag or none, and
+    `sources`: MACs that they come from (every frame without all of these). Never blocks."""
 
     def __init__(
         self, namespace: int, interface: str, only: Sequence[str] = (), buffer: int | None = None,
-        kind: int | None = None,
+        kind: int | None = None, sources: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.interface = interface
+        self.arrived_ns = 0
         self._room = bytearray(_FRAME_MAX)
         try:
             with inside(namespace):
                 # Protocol 0 hears nothing until the filter is there.
                 self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-                self._prepare(_filter(only) if kind is None else _kind_filter(kind), buffer)
+                self._prepare(_filter(only) if kind is None else _kind_filter(kind, sources), buffer)
                 self._socket.bind((interface, _ETH_P_ALL))
         except OSError as error:
             raise SystemRefused(f"listening on {interface}: {error.strerror}") from error
@@ -55,14 +58,21 @@ class PacketSocket:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def stamp(self) -> None:
+        """From now on `arrived_ns` is when the frame that was last received came in (ns since the epoch)."""
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
     def receive(self) -> bytes | None:
         """The next frame that came in, with all its tags in place; None when there is none now."""
         try:
-            size, said, _, _ = self._socket.recvmsg_into([self._room], socket.CMSG_SPACE(_AUXDATA.size))
+            size, said, _, _ = self._socket.recvmsg_into([self._room], _ANCILLARY)
         except OSError:  # nothing there, or the interface has just gone down
             return None
         frame = bytes(memoryview(self._room)[:size])
         for level, kind, data in said:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _STAMP.unpack(data)
+                self.arrived_ns = seconds * 10**9 + nanoseconds
             if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA) and len(data) >= _AUXDATA.size:
                 status, _, _, _, _, tci, tpid = _AUXDATA.unpack_from(data)
                 if status & _VLAN_VALID:
@@ -111,21 +121,15 @@ def drop_all(receiver: socket.socket) -> None:
     receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
 
 
-def _kind_filter(kind: int) -> bytes:
-    """A classic BPF program: incoming frames of this ethertype. The kernel has taken an outer tag off by then."""
-    code = [
-        (_LOAD_WORD, 0, 0, _PACKET_TYPE),
-        (_JUMP_EQUAL, 3, 0, _OUTGOING),
-        (_LOAD_HALF, 0, 0, 12),
-        (_JUMP_EQUAL, 0, 1, kind),
-        (_RETURN, 0, 0, _FRAME_MAX),
-        (_RETURN, 0, 0, 0),
-    ]
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+def _kind_filter(kind: int, sources: Sequence[str] = ()) -> bytes:
+    """A classic BPF program: incoming frames of this ethertype, from one of these MACs where there are any. The kernel
+    has taken an outer tag off by then."""
+    head = [(_LOAD_HALF, 0, 0, 12), (_JUMP_EQUAL, 1, 0, kind), (_RETURN, 0, 0, 0)]
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in head) + _filter(sources, 6)
 
 
-def _filter(only: Sequence[str]) -> bytes:
-    """A classic BPF program: incoming frames, to one of these MACs where there are any."""
+def _filter(only: Sequence[str], at: int = 0) -> bytes:
+    """A classic BPF program: incoming frames with one of these MACs, where there are any, `at` so many bytes."""
     accept = 2 + 4 * len(only)
     refuse = accept + 1
     code = [(_LOAD_WORD, 0, 0, _PACKET_TYPE), (_JUMP_EQUAL, refuse - 2, 0, _OUTGOING)]
@@ -133,9 +137,9 @@ def _filter(only: Sequence[str]) -> bytes:
         here, raw = len(code), mac_bytes(mac)
         other = here + 4 if number < len(only) else refuse
         code += [
-            (_LOAD_WORD, 0, 0, 0),
+            (_LOAD_WORD, 0, 0, at),
             (_JUMP_EQUAL, 0, other - (here + 2), int.from_bytes(raw[:4], "big")),
-            (_LOAD_HALF, 0, 0, 4),
+            (_LOAD_HALF, 0, 0, at + 4),
             (_JUMP_EQUAL, accept - (here + 4), other - (here + 4), int.from_bytes(raw[4:], "big")),
         ]
     code += [(_RETURN, 0, 0, _FRAME_MAX), (_RETURN, 0, 0, 0)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.frame import Frame, Hop, Point
+from lab.frame import RECEIVE_POINTS, Frame, Hop, Point
 from lab.predict.clear import in_clear
 from lab.predict.passing import CouldSee
 from lab.report.exposure import could_see_json, could_see_lines
@@ -174,11 +174,16 @@ def _lines(answer: Answer) -> Iterator[str]:
     frames = f"1 {answer.what}" if answer.sent == 1 else f"{answer.sent} {answer.what}s"
     yield f"{answer.sender} -> {answer.receiver}: {frames} of {answer.size} bytes{tags}"
     yield f"  {frame.src} -> {frame.dst}"
-    for trail in answer.trails[:1]:
+    whole = [trail for trail in answer.trails if _arrives_as(trail, answer.trails[0])]
+    for trail in whole:
         yield ""
+        if len(whole) > 1:
+            yield f"  {trail.count} of {answer.sent} went this way:"
         yield from trail_lines(trail.hops)
-    for trail in answer.trails[1:]:
-        yield f"  also: {_end_text(trail.hops)}"
+    for trail in answer.trails:
+        if trail not in whole:
+            often = "" if trail.count == answer.sent else f"{trail.count} of {answer.sent}: "
+            yield f"  also: {often}{_end_text(trail.hops)}"
     yield ""
     yield verdict(answer)
     for difference in answer.differences:
@@ -188,6 +193,13 @@ def _lines(answer: Answer) -> Iterator[str]:
     if answer.did_see:
         yield "  seen off the path by: " + ", ".join(f"{s.node} ({s.why})" for s in answer.did_see)
     yield from could_see_lines(answer.could_see)
+
+
+def _arrives_as(trail: Trail, first: Trail) -> bool:
+    """The first trail itself, or another way to the same receiver."""
+    last, end = trail.hops[-1], first.hops[-1]
+    arrived = last.point in RECEIVE_POINTS and (last.node, last.interface) == (end.node, end.interface)
+    return trail is first or (arrived and last.reason is None)
 
 
 def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from lab.errors import TopologyError, UsageError
-from lab.model import Machine, Nic, Topology, Vm
+from lab.model import Machine, Nic, Topology
 from lab.topology import document_of, topology_of
+from lab.topology.migration import port_numbers
 from lab.topology.nodes import Document, Path, YamlMistake, read_document
 from lab.topology.words import suggestion
 
@@ -126,9 +127,10 @@ def _with_addresses_of(before: Topology, after: Topology) -> Topology:
         old = before.machines[machine.name]
         return replace(machine, mac=old.mac, address=old.address)
 
-    vms = {name: Vm(name, vm.host, tuple(map(kept, vm.nics))) for name, vm in after.vms.items()}
+    vms = {name: replace(vm, nics=tuple(map(kept, vm.nics))) for name, vm in after.vms.items()}
     return replace(
         after,
+        numbers=port_numbers(before, after),
         vms=MappingProxyType(vms),
         vmknics=tuple(map(kept, after.vmknics)),
         machines=MappingProxyType({name: kept_machine(machine) for name, machine in after.machines.items()}),

@@ -177,7 +177,7 @@ class Adapters:
         if not self._reading.known((*path, "host"), spec.host, self._reading.declared("hosts"), "host"):
             return None
         nics = [self._vnic((*path, "networks", n), name, n, spec, network) for n, network in enumerate(spec.networks)]
-        return Vm(name, spec.host, tuple(nic for nic in nics if nic))
+        return Vm(name, spec.host, tuple(nic for nic in nics if nic), spec.memory)
 
     def _vnic(self, path: Path, vm: str, number: int, spec: VmSpec, network: NetworkSpec) -> Nic | None:
         group = self._groups.find((*path, "port_group"), spec.host, network.port_group)

@@ -17,7 +17,12 @@ from lab.topology.physical import cables, check_channels, physical_switches
 from lab.topology.pvlans import pvlan_maps
 from lab.topology.reading import Reading
 from lab.topology.releases import since
+from lab.topology.stretch import check_loops, stretch_cables, stretches_of
 from lab.topology.switches import check_uplinks_used_once, distributed_switches, hosts
+
+ENCRYPTED_VMOTION = "6.5"
+ENCRYPTED_FT = "8.0"
+"""The release whose documents have it; the first one that had it is not verified."""
 
 
 def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
@@ -32,6 +37,9 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     check_uplinks_used_once(reading)
     groups = PortGroups(reading, found, shared)
     adapters = Adapters(reading, addresses, groups, shared)
+    joined = cables(reading)
+    stretches = stretches_of(reading)
+    check_loops(reading, joined, stretches)
     topology = Topology(
         name=spec.name,
         release=spec.release,
@@ -40,7 +48,8 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
         knobs=_knobs(reading),
         sites=tuple(spec.sites) or (ONLY_SITE,),
         physical_switches=MappingProxyType(physical_switches(reading, pvlans)),
-        cables=cables(reading),
+        cables=(*joined, *stretch_cables(stretches, joined)),
+        stretches=stretches,
         hosts=MappingProxyType(found),
         distributed_switches=MappingProxyType(
             {name: _watched(reading, switch, adapters) for name, switch in shared.items()}
@@ -56,7 +65,14 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
 
 def _knobs(reading: Reading) -> Knobs:
     given = reading.spec.knobs
-    bpdu = given.block_guest_bpdu
+    bpdu, encrypt = given.block_guest_bpdu, given.vmotion_encrypt
+    if encrypt not in (None, "off") and not since(reading.spec.release, ENCRYPTED_VMOTION):
+        what = f"{reading.spec.release} has no encrypted vMotion"
+        reading.wrong(("knobs", "vmotion_encrypt"), what, f"it came with {ENCRYPTED_VMOTION}")
+    ft = given.ft_encrypt
+    if ft not in (None, "off") and not since(reading.spec.release, ENCRYPTED_FT):
+        what = f"{reading.spec.release} has no encrypted FT logging"
+        reading.wrong(("knobs", "ft_encrypt"), what, f"it is documented for {ENCRYPTED_FT}")
     return Knobs(
         block_guest_bpdu=since(reading.spec.release, "8.0") if bpdu is None else bool(bpdu),
         reverse_path=bool(given.reverse_path),
@@ -66,6 +82,8 @@ def _knobs(reading: Reading) -> Knobs:
         forged_compare=given.forged_compare,
         iphash=given.iphash,
         beacon_ethertype=given.beacon_ethertype,
+        ft_encrypt=ft or ("opportunistic" if since(reading.spec.release, ENCRYPTED_FT) else "off"),
+        vmotion_encrypt=encrypt or ("opportunistic" if since(reading.spec.release, ENCRYPTED_VMOTION) else "off"),
     )
 
 

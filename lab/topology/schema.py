@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lab.model import VM_MEMORY
 from lab.topology.bandwidth_schema import NetworkIoControlSpec, ShapingSpec, SharesValue, StandardShapingSpec
 from lab.topology.section import Section
 from lab.topology.values import (
@@ -19,6 +20,7 @@ from lab.topology.values import (
     Address,
     Between,
     CdpOnly,
+    Delay,
     GroupName,
     IpAddress,
     Mac,
@@ -30,6 +32,7 @@ from lab.topology.values import (
     Release,
     Seconds,
     Service,
+    SizeValue,
     Trunk,
     Vid,
     VlanKey,
@@ -74,8 +77,6 @@ class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
         [
             "vmci_vm2vm",
-            "vmotion_encrypt",
-            "ft_encrypt",
             "pvnic_rx_cap",
             "tps",
         ]
@@ -88,6 +89,8 @@ class KnobsSpec(Section):
     forged_compare: Literal["effective", "vmx"] = "effective"
     iphash: Literal["xor32", "lastoctet"] = "xor32"
     beacon_ethertype: Annotated[int, Between(0x0600, 0xFFFF)] = 0x8922
+    vmotion_encrypt: Literal["off", "opportunistic", "required"] | None = None
+    ft_encrypt: Literal["off", "opportunistic", "required"] | None = None
 
 
 class ClockSpec(Section):
@@ -292,6 +295,18 @@ class VmSpec(Section):
     host: Name
     networks: Annotated[list[Annotated[NetworkSpec, BeforeValidator(network)]], Field(min_length=1, max_length=10)]
     ip: Address | None = None
+    memory: SizeValue = VM_MEMORY
+
+
+class StretchSpec(Section):
+    kind: Literal["trunk", "otv", "vpls", "vxlan"] = "trunk"
+    switches: Annotated[list[Name], Field(min_length=2)]
+    vlans: Trunk | None = None
+    mtu: Annotated[int, Between(1280, 9216)] = 1600
+    delay: Delay = 0.0
+    jitter: Delay = 0.0
+    loss: Annotated[float, Between(0, 1)] = 0.0
+    rate: RateValue | None = None
 
 
 class MachineSpec(Section):
@@ -311,7 +326,7 @@ class ExpectSpec(Section):
 
 
 class TopologySpec(Section):
-    NOT_EMULATED = frozenset(("storage", "fabrics", "stretch", "chassis", "dvfilters", "mirrors"))
+    NOT_EMULATED = frozenset(("storage", "fabrics", "chassis", "dvfilters", "mirrors"))
     name: Name
     release: Release = "5.0"
     knobs: KnobsSpec = KnobsSpec()
@@ -320,6 +335,7 @@ class TopologySpec(Section):
     sites: dict[Name, SiteSpec] = {}
     physical_switches: dict[Name, PhysicalSwitchSpec] = {}
     cables: list[CableSpec] = []
+    stretch: dict[Name, StretchSpec] = {}
     hosts: dict[Name, HostSpec] = {}
     distributed_switches: dict[Name, DistributedSwitchSpec] = {}
     vms: dict[Name, VmSpec] = {}

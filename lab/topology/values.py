@@ -22,9 +22,11 @@ from pydantic_core import CoreSchema, core_schema
 
 from lab.model import ALL_VLANS, VLAN_MAX, Ranges
 from lab.topology.releases import RELEASES
-from lab.units import Duration, Rate
+from lab.units import Duration, Rate, Size
 
 NAME_MAX = 80
+DELAY_MAX = 2.0
+MEMORY_MIN, MEMORY_MAX = 1024**2, 1024**3
 LATER = "is not emulated by this version"
 UNWRITTEN = "nothing was written after the colon"
 _NAME = re.compile(r"[\w ._()#+-]+")
@@ -121,6 +123,24 @@ def _rate(value: Any) -> Rate:
     if not 0 < rate.bits <= 10**12:
         raise ValueError(f"{value!r} is no rate of a pNIC")
     return rate
+
+
+def _size(value: Any) -> Size:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError('must be a size, such as "16MB"')
+    size = Size.parse(value)
+    if not MEMORY_MIN <= size.bytes <= MEMORY_MAX or size.bytes % MEMORY_MIN:
+        raise ValueError(f"{value!r} is no memory of a VM here: whole megabytes, 1MB to 1GB")
+    return size
+
+
+def _delay(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError('must be a time, such as "5ms"')
+    seconds = Duration.parse(value).seconds
+    if seconds > DELAY_MAX:
+        raise ValueError(f"{value!r} is longer than {DELAY_MAX:g} s")
+    return seconds
 
 
 def _ranges(value: Any, lowest: int) -> Ranges:
@@ -221,6 +241,8 @@ Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=NAM
 GroupName = Annotated[str, BeforeValidator(_group_name), Field(min_length=1, max_length=2 * NAME_MAX + 1)]
 Release = Annotated[str, BeforeValidator(_release), WithJsonSchema({"enum": [*RELEASES]})]
 RateValue = Annotated[Rate, PlainValidator(_rate), WithJsonSchema({"type": ["string", "number"], "examples": ["10G"]})]
+Delay = Annotated[float, PlainValidator(_delay), WithJsonSchema({"type": ["string", "number"], "examples": ["5ms"]})]
+SizeValue = Annotated[Size, PlainValidator(_size), WithJsonSchema({"type": ["string", "number"], "examples": ["16MB"]})]
 Trunk = Annotated[
     tuple[tuple[int, int], ...],
     PlainValidator(_trunk),

@@ -21,6 +21,7 @@ from lab.model import (
 )
 from lab.topology.addressing import HOSTS_IN_24
 from lab.topology.bandwidth_warnings import bandwidth_warnings
+from lab.topology.distance import too_far, vmotion_limit
 from lab.topology.listing import shortened, spans
 from lab.topology.teaming_warnings import Team, cut_off, teaming, teams
 
@@ -35,6 +36,7 @@ def warnings(topology: Topology) -> tuple[str, ...]:
         *_learning_in_vain(topology),
         *_mirrors(topology),
         *bandwidth_warnings(topology),
+        *_distances(topology),
     )
     return tuple(dict.fromkeys(found))
 
@@ -133,6 +135,15 @@ def _learning_in_vain(topology: Topology) -> Iterator[str]:
                 where = "" if strict == here else f" at {shortened(port.nic.label for port in strict)}"
                 what = f"MAC learning, but forged transmits are rejected{where}"
                 yield f"{group.label}: {what}: nothing is to learn (SEC-18)"
+
+
+def _distances(topology: Topology) -> Iterator[str]:
+    limit = vmotion_limit(topology.release)
+    for one, other, away in too_far(topology):
+        yield (
+            f"{one} and {other} are {away * 1000:g} ms apart, there and back: vMotion in {topology.release} allows "
+            f"{limit * 1000:g} ms (L2S-9)"
+        )
 
 
 # -- mirroring sessions

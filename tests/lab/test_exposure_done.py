@@ -115,3 +115,30 @@ def test_what_is_on_the_failover_path_sees_it_when_the_cable_is_pulled(vlab: Run
     assert ask(vlab).path == ("victim", "esx1")
     vlab.link("esx1:vmnic0", up=True)
     vlab.set("port-group esx1/vSwitch0/web", "teaming.active=[vmnic0]", "teaming.standby=[vmnic1]")
+
+
+def test_fwd_19_a_guest_that_could_ask_for_a_group_does(vlab: RunningLab) -> None:
+    group = "01:00:5e:01:01:01"
+    entry = way(ask(vlab, dst_mac=group), "mover", "group")
+    assert not saw(ask(vlab, dst_mac=group), "mover")
+    vlab.exec("mover", "ip", "maddr", "add", group, "dev", "eth0")
+    assert saw(ask(vlab, dst_mac=group), "mover")
+    with remedied(vlab, entry):
+        assert not saw(ask(vlab, dst_mac=group), "mover")
+    vlab.exec("mover", "ip", "maddr", "del", group, "dev", "eth0")
+
+
+@pytest.mark.topology(Path(__file__).parent / "forwarding.yaml")
+def test_sec_15_sec_18_a_forged_source_is_believed_where_macs_are_learned(vlab: RunningLab) -> None:
+    vlab.set("port-group dvs0/allows", "mac_learning.unicast_flooding=false")
+    vlab.send("gw", "gw", dst_mac="broadcast")
+    entry = way(vlab.where("far1", "gw", count=1), "allow1", "forge")
+    assert entry is not None
+    forged = Frame(vlab.vm("gw").mac, vlab.vm("far1").mac, payload=canary_payload(new_token()))
+    what, change = " ".join(shlex.split(entry.closes)[2:4]), shlex.split(entry.closes)[4]
+    vlab.set(what, change)
+    inject(vlab, "allow1", forged)
+    assert not saw(vlab.where("far1", "gw", count=1), "allow1")
+    vlab.set(what, "security.forged_transmits=")
+    inject(vlab, "allow1", forged)
+    assert saw(vlab.where("far1", "gw", count=1), "allow1")

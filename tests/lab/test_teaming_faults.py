@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from itertools import permutations
 from threading import Thread
 
 import pytest
@@ -13,6 +14,7 @@ from scapy.packet import Packet
 
 from lab import RunningLab
 from lab.client import LabClient
+from lab.errors import UsageError
 from lab.frame import DropReason, Point
 from lab.realise.run import wait_until
 from lab.report.where import Answer
@@ -231,3 +233,47 @@ def test_team_f_1_a_failover_loses_what_is_in_flight_and_no_more(vlab: RunningLa
     got = sum(frame.src == vlab.vm("up1").mac for frame in seen.frames)
     assert total - got < 200  # a fifth of a second, on a machine that does other things
     assert got > total / 2
+
+
+# -- cables that are pulled at one end, in boxes that fail
+
+
+def dark(lab: RunningLab) -> set[str]:
+    return {f"{box}:{port}" for box, port in lab.client.state().links_down}
+
+
+BOTH_ENDS = {"tracked:vmnic1", "tor2:tracked-vmnic1"}
+
+
+def test_team_f_1_a_cable_pulled_at_one_end_is_plugged_in_at_the_other(vlab: RunningLab) -> None:
+    assert not dark(vlab)
+    for pulled, plugged in permutations(sorted(BOTH_ENDS)):
+        vlab.link(pulled, up=False)
+        assert dark(vlab) == BOTH_ENDS
+        vlab.link(plugged, up=True)
+        assert not dark(vlab)
+
+
+def test_team_f_1_a_repaired_pswitch_keeps_what_is_pulled_and_a_failed_one_takes_no_cable(vlab: RunningLab) -> None:
+    vlab.link("tracked:vmnic1", up=False)
+    vlab.client.ask("fail", box="tor2", failed=True)
+    assert dark(vlab) > BOTH_ENDS
+    with pytest.raises(UsageError, match="tor2 has failed"):
+        vlab.link("tracked:vmnic1", up=True)
+    vlab.client.ask("fail", box="tor2", failed=False)
+    wait_until(lambda: dark(vlab) == BOTH_ENDS, f"all but the pulled one back: {dark(vlab)}", 5)
+    vlab.link("tracked:vmnic1", up=True)
+    assert not dark(vlab)
+
+
+def test_team_f_5_a_port_that_tracking_keeps_down_comes_back_when_tracking_ends(vlab: RunningLab) -> None:
+    vlab.link("tor3:tor2", up=False)
+    wait_until(lambda: "tracked:vmnic0" in dark(vlab), "link-state tracking", 5)
+    with pytest.raises(UsageError, match="link-state tracking"):
+        vlab.link("tracked:vmnic0", up=True)
+    vlab.set("physical-switch tor3", link_state_tracking=False)
+    wait_until(lambda: dark(vlab) == {"tor3:tor2", "tor2:tor3"}, f"only the cable is dark: {dark(vlab)}", 5)
+    vlab.set("physical-switch tor3", link_state_tracking=True)
+    wait_until(lambda: "tracked:vmnic0" in dark(vlab), "link-state tracking again", 5)
+    vlab.link("tor3:tor2", up=True)
+    wait_until(lambda: not dark(vlab), "links back", 5)

@@ -477,10 +477,10 @@ def test_a_host_is_on_one_switch_of_a_name() -> None:
 # Each key that vSphere knows and this version does not build, by the place where it would stand.
 REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
     grammar.TopologySpec: (
-        "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics stretch chassis dvfilters mirrors"),
+        "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics chassis dvfilters mirrors"),
     grammar.KnobsSpec: (
         "name: lab", "name: lab\nknobs: {¦KEY: 1}", "knobs",
-        "vmci_vm2vm vmotion_encrypt ft_encrypt pvnic_rx_cap tps"),
+        "vmci_vm2vm pvnic_rx_cap tps"),
     grammar.PhysicalSwitchSpec: (
         "tor1: {}", "tor1: {¦KEY: x}", "physical_switches.tor1", "fex"),
     grammar.CableSpec: ("tor2]}", "tor2], ¦KEY: x}", "cables[0]", "delay jitter loss rate channel"),

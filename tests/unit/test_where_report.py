@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from lab.frame import Hop, Point
+from lab.frame import Frame, Hop, Point
 from lab.predict.passing import CouldSee
 from lab.report.exposure import could_see_json, could_see_lines
 from lab.report.tally import Tally, changes, tally_json, tally_lines
-from lab.report.where import policy_of, trail_lines
+from lab.report.where import Answer, Trail, as_text, policy_of, trail_lines
 
 KEY = ("esx1", "esx1", "UplinkSnd", "vmnic0", (10,), "02:00:00:00:00:01", "02:00:00:00:00:02")
 TAP = CouldSee("esx1:vmnic0 - tor1:esx1-vmnic0", "esx1", "vmnic0", "cable", "tap", "a tap", after="esx1:vmnic1 fails")
@@ -110,3 +110,28 @@ def test_the_policy_that_chose_an_uplink_is_named(
     hop = Hop("esx1", "esx1", point, "out", "vmnic0", (), "", "", statements=statements)
     assert policy_of(hop) == policy
     assert (policy or "") in "\n".join(trail_lines([hop]))
+
+
+def told(*trails: tuple[int, str, str]) -> list[str]:
+    """The text about frames that went by these uplinks to these ends; three were sent."""
+    frame = Frame("02:00:00:00:00:01", "02:00:00:00:00:02")
+    up = Hop("esx1", "esx1", Point.UPLINK_SND, "out", "", (), frame.src, frame.dst, "wire")
+    end = Hop("esx2", "", Point.VNIC_RX, "in", "eth0", (), frame.src, frame.dst, "wire")
+    ways = [Trail(n, (up._replace(interface=nic), end._replace(node=node))) for n, nic, node in trails]
+    answer = Answer(frame, 60, "a", "b", 3, "delivered", False, tuple(ways), (), True, (), (), ())
+    return as_text(answer).splitlines()
+
+
+def test_each_way_to_the_receiver_is_a_trail_with_its_count() -> None:
+    lines = told((2, "vmnic0", "b"), (1, "vmnic1", "b"), (3, "vmnic0", "spy"))
+    assert [line.strip() for line in lines if "went this way" in line] == [
+        "2 of 3 went this way:",
+        "1 of 3 went this way:",
+    ]
+    assert [line for line in lines if "also" in line] == ["  also: a copy reached spy (esx2 eth0, VnicRx)"]
+
+
+def test_one_way_needs_no_count_and_a_copy_of_some_frames_has_one() -> None:
+    lines = told((3, "vmnic0", "b"), (1, "vmnic0", "spy"))
+    assert not [line for line in lines if "went this way" in line]
+    assert [line for line in lines if "also" in line] == ["  also: 1 of 3: a copy reached spy (esx2 eth0, VnicRx)"]

@@ -1,0 +1,111 @@
+"""Layer-2 stretches between sites, every kind: what crosses, what does not, by real frames (L2S)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from lab import RunningLab
+from lab.frame import BROADCAST, Frame
+from lab.observe.pcapng import Packet
+from lab.realise.run import wait_until
+
+vlab_topology = "stretch.yaml"
+
+KINDS = {"trunk": "t", "otv": "o", "vpls": "p", "vxlan": "x"}
+FRAMES = 20
+BPDU = "01:80:c2:00:00:00"
+
+
+def kinds(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", [pytest.param(KINDS[name], id=name) for name in names or KINDS])
+
+
+def from_vm(lab: RunningLab, packets: tuple[Packet, ...], vm: str) -> Counter[str]:
+    """Interface -> the frames of this VM there."""
+    mac = lab.vm(vm).mac
+    return Counter(p.interface for p in packets if len(p.data) > 14 and Frame.parse(p.data).src == mac)
+
+
+@kinds()
+def test_l2s_1_a_broadcast_reaches_the_vlan_at_every_other_site_once(vlab: RunningLab, kind: str) -> None:
+    there = [vm for vm in vlab.client.topology.vms if vm[0] == kind and vm[1] != "a" and vm[2] == "1"]
+    with vlab.capture(*there) as seen:
+        vlab.send(f"{kind}a1", dst_mac="broadcast", kind="raw", count=FRAMES)
+    frames = [f for f in seen.frames if (f.src, f.dst) == (vlab.vm(f"{kind}a1").mac, BROADCAST)]
+    assert there and len(frames) == FRAMES * len(there)
+
+
+@kinds()
+def test_a_bpdu_goes_where_it_is_foretold(vlab: RunningLab, kind: str) -> None:
+    answer = vlab.where(f"{kind}b1", f"{kind}a1", kind="raw", dst_mac=BPDU)
+    assert answer.agrees, answer.differences
+
+
+def test_l2s_2_otv_lets_no_frame_to_a_silent_mac_across_and_one_frame_ends_the_silence(vlab: RunningLab) -> None:
+    silent, sender = "oc1", "oa1"
+    before = vlab.where(sender, silent, kind="raw")
+    assert before.agrees and before.disposition == "dropped", before.differences
+    assert before.ending is not None and before.ending.reason == "Stretch Not Forwarded"
+    vlab.send(silent, dst_mac="broadcast", kind="raw")
+    key = (10, vlab.vm(silent).mac)
+    wait_until(lambda: vlab.client.state().mac_tables["oa"].get(key) == "oc", "the broadcast at the other site")
+    after = vlab.where(sender, silent, kind="raw")
+    assert after.agrees and after.disposition == "delivered", after.differences
+
+
+@kinds("vpls", "vxlan")
+def test_l2s_2_others_flood_to_a_silent_mac(vlab: RunningLab, kind: str) -> None:
+    answer = vlab.where(f"{kind}a1", f"{kind}c1", kind="raw")
+    assert answer.agrees and answer.disposition == "delivered", answer.differences
+
+
+@kinds("trunk", "vpls")
+def test_l2s_5_a_broadcast_storm_at_one_site_is_one_at_the_other(vlab: RunningLab, kind: str) -> None:
+    with vlab.capture(f"{kind}b1") as seen:
+        sent = vlab.send(f"{kind}a1", dst_mac="broadcast", kind="raw", count=2000, rate=2000)
+    assert from_vm(vlab, seen.packets, f"{kind}a1").total() == sent.count == 2000
+
+
+@kinds("otv", "trunk")
+def test_l2s_5_a_storm_of_unknown_unicast_stops_at_otv_only(vlab: RunningLab, kind: str) -> None:
+    with vlab.capture(f"{kind}b:esx-b-vmnic{'to'.index(kind)}") as seen:
+        vlab.send(f"{kind}a1", dst_mac="00:50:56:3f:00:99", kind="raw", count=500, rate=2000)
+    assert from_vm(vlab, seen.packets, f"{kind}a1").total() == {"t": 500, "o": 0}[kind]
+
+
+def test_l2s_7_what_a_vm_sends_is_on_the_link_in_clear_also_inside_vxlan(vlab: RunningLab) -> None:
+    for kind in KINDS.values():
+        port = f"{kind}a:{kind}b" + (".wan" if kind == "x" else "")
+        with vlab.capture(port) as seen:
+            vlab.send(f"{kind}a1", dst_mac="broadcast", kind="raw", count=FRAMES)
+        mac = bytes.fromhex(vlab.vm(f"{kind}a1").mac.replace(":", ""))
+        assert sum(mac in packet.data for packet in seen.packets) == FRAMES
+
+
+def test_l2s_8_a_frame_that_the_tunnel_makes_too_long_disappears_and_a_shorter_one_does_not(vlab: RunningLab) -> None:
+    for size, arrives in ((1464, FRAMES), (1514, 0)):
+        with vlab.capture("sb1") as seen:
+            vlab.send("sa1", dst_mac="broadcast", kind="raw", size=size, count=FRAMES)
+        assert from_vm(vlab, seen.packets, "sa1").total() == arrives
+
+
+def test_l2s_10_a_link_that_is_cut_leaves_both_sites_at_work(vlab: RunningLab) -> None:
+    vlab.link("xa:xb", up=False)
+    answer = vlab.where("xa1", "xb1", kind="raw", dst_mac="broadcast")
+    assert answer.agrees and answer.disposition != "delivered", answer.differences
+    vlab.link("xa:xb", up=True)
+    answer = vlab.where("xb1", "xa1", kind="raw", dst_mac="broadcast")
+    assert answer.agrees and answer.disposition == "delivered", answer.differences
+
+
+@kinds("trunk", "vxlan")
+def test_l2s_11_a_vlan_that_is_not_listed_does_not_cross(vlab: RunningLab, kind: str) -> None:
+    answer = vlab.where(f"{kind}a2", f"{kind}b2", kind="raw", dst_mac="broadcast")
+    assert answer.agrees and answer.disposition == "dropped", answer.differences
+
+
+def test_l2s_1_every_pair_of_vms_at_every_site_is_as_foretold_and_no_frame_comes_twice(vlab: RunningLab) -> None:
+    report = vlab.verify()
+    assert report.agree == report.pairs > 300, report.differ
