@@ -224,9 +224,13 @@ class Network:
         self.plan = replace(plan, bridges=bridges, queues=self.plan.queues)
         if refused:
             raise refused[0]
-        self.requeued = self.queues.change(plan.queues, qdiscs.ends_of(plan, self.namespaces))
+        self.requeue(plan)
         self.plan = replace(self.plan, queues=plan.queues)
         return tuple(change_of(old, new) for old, new in changing)
+
+    def requeue(self, plan: Plan) -> None:
+        """The queues of `plan`, whose interfaces are where it says. Raises SystemRefused."""
+        self.requeued = self.queues.change(plan.queues, qdiscs.ends_of(plan, self.namespaces))
 
     def reprogram(self, old: Bridge, new: Bridge) -> None:
         """One switch goes from the rows and columns of `old` to those of `new`. Raises SystemRefused."""
