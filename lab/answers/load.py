@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.client import LabClient, Place
 from lab.errors import Mistake, TopologyError, UsageError
 from lab.topology import read_topology_text
 from lab.topology.nodes import Document, YamlMistake, read_document
-from lab.topology.section import Section
 from lab.topology.values import Between, RateValue
 from lab.topology.words import mistakes_of
 from lab.units import Rate
@@ -23,7 +22,13 @@ from traffic.load import FIRST_PORT, Flow, Outcome, Progress
 LONGEST = 3600.0
 
 
-class FlowSpec(Section):
+class _Part(BaseModel):
+    """Of a scenario file; no section of a topology."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FlowSpec(_Part):
     """`rate` is nominal; left out, TCP goes as fast as it can."""
 
     sender: Annotated[str, Field(alias="from")]
@@ -36,7 +41,7 @@ class FlowSpec(Section):
     seconds: Annotated[float, Between(0.5, LONGEST)] | None = None
 
 
-class ScenarioSpec(Section):
+class ScenarioSpec(_Part):
     seconds: Annotated[float, Between(0.5, LONGEST)] = 10.0
     flows: Annotated[list[FlowSpec], Field(min_length=1, max_length=200)]
 
