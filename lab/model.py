@@ -118,6 +118,63 @@ class MacLearning:
 
 
 @dataclass(frozen=True)
+class Shaping:
+    """A token bucket for one port, nominal (SHP-1 to SHP-10): `average` in the long run, up to `peak` while the bonus
+    of `burst` lasts."""
+
+    average: Rate
+    peak: Rate
+    burst: Size
+
+
+@dataclass(frozen=True)
+class Shapers:
+    """From the switch's side: `ingress` holds for what a port sends, `egress` for what it gets (SHP-7)."""
+
+    ingress: Shaping | None = None
+    egress: Shaping | None = None
+
+
+NOTHING = Rate(0)
+TYPE_OF_SERVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "management": "management",
+        "vmotion": "vmotion",
+        "ft_logging": "faultTolerance",
+        "provisioning": "provisioning",
+        "vsphere_replication": "hbr",
+        "vsphere_replication_nfc": "hbr",
+        "vsan": "vsan",
+        "iscsi": "iSCSI",
+        "nfs": "nfs",
+    }
+)
+"""A vmkernel adapter's service -> the traffic type of its frames, by the API's name."""
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What Network I/O Control gives a traffic type, a pool or a vNIC: `shares` of what is free, at least
+    `reservation`, at most `limit`; nominal. `qos_tag`: the 802.1p priority that its frames leave with."""
+
+    shares: int = 50
+    limit: Rate | None = None
+    reservation: Rate = NOTHING
+    qos_tag: int | None = None
+
+
+@dataclass(frozen=True)
+class NetworkIoControl:
+    """Of a distributed switch (NIOC-1 to NIOC-21). `types`: by the API's name, all that the version knows; `pools`:
+    user-defined ones. `opt_out`: (host, pNIC) that are scheduled first come, first served (NIOC-20)."""
+
+    version: int
+    types: Mapping[str, Allocation]
+    pools: Mapping[str, Allocation] = field(default_factory=lambda: MappingProxyType({}))
+    opt_out: frozenset[PortKey] = frozenset()
+
+
+@dataclass(frozen=True)
 class PortGroup:
     name: str
     switch: str
@@ -126,6 +183,8 @@ class PortGroup:
     teaming: Teaming
     mac_learning: MacLearning | None = None
     netflow: bool = False
+    shapers: Shapers = Shapers()
+    network_pool: str | None = None
 
     @property
     def label(self) -> str:
@@ -312,6 +371,7 @@ class DistributedSwitch:
     netflow: Netflow | None = None
     discovery: Discovery = Discovery()
     lags: Mapping[str, Lag] = field(default_factory=lambda: MappingProxyType({}))
+    network_io_control: NetworkIoControl | None = None
 
     def pnics(self, host: str) -> tuple[str, ...]:
         """All its pNICs on this host, those of LAGs last."""
@@ -335,7 +395,8 @@ class Host:
 @dataclass(frozen=True)
 class Nic:
     """A vNIC or a vmknic. `owner` is the VM, or the host of a vmknic; `address` is CIDR text or empty;
-    `switch` and `port_group` name its place on its host."""
+    `switch` and `port_group` name its place on its host. `priority`: the 802.1p priority that its tagged frames leave
+    the host with, None for their own (NIOC-15)."""
 
     owner: str
     name: str
@@ -348,6 +409,9 @@ class Nic:
     blocked: bool = False
     security: Security | None = None
     services: tuple[str, ...] = ()
+    shapers: Shapers | None = None
+    allocation: Allocation | None = None
+    priority: int | None = None
 
     @property
     def is_vmk(self) -> bool:

@@ -3,9 +3,10 @@ a namespace, so it is safe in threads and in `pytest -n auto`."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from lab.answers import capture as capturing
 from lab.answers import probes
+from lab.answers.load import run_load, scenario_of
 from lab.answers.verify import verify
 from lab.answers.vmotion import vmotion
 from lab.answers.where import where
@@ -24,6 +26,7 @@ from lab.report.verify import Report
 from lab.report.vmotion import MigrationReport
 from lab.report.where import Answer
 from lab.topology.edit import settings_of
+from traffic.load import Outcome
 
 _ALL = b""
 
@@ -113,6 +116,15 @@ class RunningLab:
         where_from = {"node": place.node, "interface": place.interface}
         (sent,) = self.client.ask("send", jobs=[{**job, **where_from, "count": count, "rate": rate}])
         return Sent(sent["sent"], sent["seconds"])
+
+    def load(self, *flows: Mapping[str, Any], seconds: float = 10.0) -> list[Outcome]:
+        """Real flows, all at once: `lab.load({"from": "web1", "to": "gw"}, {..., "protocol": "udp", "rate": "2G"})`.
+
+        The keys are those of a scenario file (`vlab load --help`). Raises UsageError for names that are not there,
+        TopologyError for keys, MachineLacks without iperf3.
+        """
+        scenario = scenario_of(json.dumps({"seconds": seconds, "flows": [dict(flow) for flow in flows]}), "flows")
+        return run_load(self.client, scenario)
 
     @contextmanager
     def capture(self, *points: str) -> Iterator[Captured]:

@@ -36,6 +36,9 @@ class State:
     What teaming makes of it (lab/teaming.py): `uplink_of`: client port -> the pNIC that it sends on, the first one
     where it sends on several (None: no usable one); `spread`: ports whose frames a hash spreads -> their pNICs in the
     hash's order; `copied`: ports each of whose frames leaves by all of these (BCN-7).
+
+    `divided`: (host, switch, traffic type) -> uplink -> its part of the host's limit, where the host has measured what
+    each of them needs (NIOC-6).
     """
 
     links_down: frozenset[PortKey] = frozenset()
@@ -58,6 +61,7 @@ class State:
     placed: Mapping[PortKey, str] = field(default_factory=lambda: MappingProxyType({}))
     spread: Mapping[PortKey, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     copied: Mapping[PortKey, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    divided: Mapping[tuple[str, str, str], Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_tables(
         self,

@@ -36,6 +36,7 @@ def to_json(state: State) -> dict[str, Any]:
         "placed": _pairs(state.placed),
         "spread": _pairs(state.spread),
         "copied": _pairs(state.copied),
+        "divided": [[*name, dict(parts)] for name, parts in state.divided.items()],
     }
 
 
@@ -55,6 +56,7 @@ def from_json(said: Mapping[str, Any]) -> State:
         placed=_mapping(said["placed"]),
         spread=_several(said["spread"]),
         copied=_several(said["copied"]),
+        divided=MappingProxyType({(host, name, kind): parts for host, name, kind, parts in said["divided"]}),
     )
 
 

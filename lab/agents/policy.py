@@ -15,11 +15,13 @@ from lab.topology.edit import Edit, Edition, edits_of
 
 @dataclass(frozen=True)
 class Done:
-    """`version`: how many changes the topology has had; `warnings`: those that it did not have before."""
+    """`version`: how many changes the topology has had; `queues`: interfaces that have other rates now; `warnings`:
+    those that it did not have before."""
 
     version: int
     changes: tuple[BridgeChange, ...]
     warnings: tuple[str, ...]
+    queues: tuple[str, ...] = ()
 
 
 class PolicyEditor:
@@ -60,4 +62,5 @@ class PolicyEditor:
             self._watch.catch_up(whole=False)  # a vNIC that was disconnected has no carrier any more
             known = set(warnings(before))
             fresh = tuple(line for line in warnings(edition.topology) if line not in known)
-            return Done(version, changes, fresh)
+            queues = tuple(f"{node}:{interface}" for node, interface in self._present.network.requeued)
+            return Done(version, changes, fresh, queues)

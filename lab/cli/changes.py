@@ -48,7 +48,10 @@ def set_policy(lab: str | None, words: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         say_json({"schema": 1, "what": what, **done})
         return
-    click.echo(f"{what} is changed" if done["changes"] else f"{what}: no switch forwards otherwise than before")
+    changed = done["changes"] or done["queues"]
+    click.echo(f"{what} is changed" if changed else f"{what}: no switch forwards otherwise than before")
+    if done["queues"]:
+        click.echo(f"  other rates at {', '.join(done['queues'])}")
     if done["changes"]:
         columns = ("box", "switch", "rows added", "rows removed", "rows changed")
         table(columns, [[str(c[name.removeprefix("rows ")]) for name in columns] for c in done["changes"]])

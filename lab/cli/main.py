@@ -39,6 +39,8 @@ VERBS = {
     "report": "lab.cli.picture:report",
     "extcap": "lab.cli.extcap:extcap",
     "evidence": "lab.cli.evidence:evidence",
+    "nioc": "lab.cli.nioc:nioc",
+    "load": "lab.cli.load:load",
     "vmotion": "lab.cli.vmotion:vmotion",
     "ft": "lab.cli.vmotion:ft",
     "guest": "lab.cli.vmotion:guest",

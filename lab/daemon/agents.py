@@ -9,6 +9,7 @@ from lab.agents.discovery import DiscoveryAgent
 from lab.agents.events import Moment
 from lab.agents.lacp import LacpAgent
 from lab.agents.lbt import LbtAgent
+from lab.agents.limits import LimitAgent
 from lab.agents.macmoves import MacMoveAgent
 from lab.agents.mirrors import MirrorAgent
 from lab.agents.netflow import NetflowAgent
@@ -31,6 +32,7 @@ class Agents:
         self.lbt = LbtAgent(present)
         self.lacp = LacpAgent(present)
         self._moves = MacMoveAgent(present)
+        self._limits = LimitAgent(present)
         self.discovery = DiscoveryAgent(topology, network, topology.speedup)
         self.mirrors = MirrorAgent(topology, network, present.event)
         self._netflow = NetflowAgent(topology, network, topology.speedup, present.event)
@@ -43,7 +45,7 @@ class Agents:
     def start(self) -> None:
         for agent in (
             self.watch, self.discovery, self.mirrors, self._netflow, self._timers, self.beacons, self.lbt, self.lacp,
-            self._moves,
+            self._moves, self._limits,
         ):  # fmt: skip
             agent.start()
 

@@ -20,6 +20,7 @@ from lab.agents.present import Present
 from lab.agents.supervised import kill
 from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
+from lab.daemon.queues import measure
 from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
 from lab.model import PortKey, Vm
@@ -84,7 +85,16 @@ class Verbs:
         """Change policies: `port-group web`, {"security.promiscuous": "accept"}; None takes a setting away."""
         done = self._policy.set(what, settings)
         changes = [asdict(change) for change in done.changes]
-        return {"version": done.version, "changes": changes, "warnings": list(done.warnings)}
+        return {
+            "version": done.version,
+            "changes": changes,
+            "queues": list(done.queues),
+            "warnings": list(done.warnings),
+        }
+
+    def do_queues(self, seconds: float) -> dict[str, Any]:
+        """What the classes of pNICs under Network I/O Control send in so many seconds."""
+        return measure(self._network, seconds)
 
     def do_edits(self, after: int = 0) -> list[tuple[int, Sequence[str | int], Any]]:
         """What has been put into the topology's document, with the number of its change, from change `after` on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lab.model import HostSwitch, PhysicalSwitch, Topology
-from lab.plan import bonds, mirroring, pswitch, vswitch, wiring
+from lab.plan import bandwidth, bonds, mirroring, pswitch, vswitch, wiring
 from lab.plan.names import datapath_id, linux_name
 from lab.plan.netflow import netflow_of
 from lab.plan.types import Bridge, Plan, Port
@@ -21,6 +21,7 @@ def compile_plan(topology: Topology, state: State) -> Plan:
         nodes=tuple(wiring.nodes(topology)),
         cables=tuple(wiring.cables(topology)),
         bridges=tuple(_bridges(topology, state)),
+        queues=tuple(bandwidth.queues(topology, state)),
     )
 
 

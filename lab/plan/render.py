@@ -23,6 +23,10 @@ def _lines(plan: Plan) -> Iterator[str]:
     for cable in plan.cables:
         line = "~~" if cable.tunnelled else "--"
         yield f"  {cable.a[0]}:{cable.a[1]} {line} {cable.b[0]}:{cable.b[1]}{_way(cable.way)}"
+    if plan.queues:
+        yield ""
+    for queue in plan.queues:
+        yield from queue.text()
     for bridge in plan.bridges:
         yield ""
         yield from _bridge(bridge, plan.node_named[bridge.node].kind)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from lab.frame import DropReason
+from lab.plan.queues import Queue
 
 
 class NodeKind(StrEnum):
@@ -226,6 +227,7 @@ class Plan:
     nodes: tuple[Node, ...]
     cables: tuple[Cable, ...]
     bridges: tuple[Bridge, ...]
+    queues: tuple[Queue, ...] = ()
 
     @cached_property
     def node_named(self) -> Mapping[str, Node]:

@@ -246,6 +246,7 @@ def _dispatch_misses(learning_ports: bool) -> Iterator[Row]:
 
 def _client_teaming(part: HostSwitch, client: Client, recipes: Mapping[Recipe, int]) -> Iterator[Row]:
     here, team, port = client.here, client.team, client.port
+    mark = "" if port.nic.priority is None else f"set_field:{port.nic.priority}->reg1,"
     names = [part.uplinks[number - 1] for number in team]
     if not team:
         yield drop(TEAMING, 100, here, DropReason.NO_UPLINK, "TEAM-F-7", client.number)
@@ -253,16 +254,16 @@ def _client_teaming(part: HostSwitch, client: Client, recipes: Mapping[Recipe, i
         why = {"failover_explicit": "TEAM-EXP-2" if names[0] in port.standby else "TEAM-EXP-1"}
         why |= {"loadbalance_loadbased": "LBT-1", "loadbalance_srcid": "TEAM-PID-1"}
         said = client.recipe.why if client.recipe else why[port.policy]
-        leave = f"set_field:{team[0]}->reg5,goto_table:{VLAN_OUT}"
+        leave = f"{mark}set_field:{team[0]}->reg5,goto_table:{VLAN_OUT}"
         yield Row(TEAMING, 100, here, leave, f"{said}: {port.name} on {names[0]}")
     elif client.recipe is None:
-        each = ",".join(f"clone(set_field:{number}->reg5,resubmit(,{VLAN_OUT}))" for number in team)
+        each = ",".join(f"clone({mark}set_field:{number}->reg5,resubmit(,{VLAN_OUT}))" for number in team)
         yield Row(TEAMING, 100, here, each, f"BCN-7: {port.name} on all of {', '.join(names)}")
     else:
         chosen = hashing.choose(client.recipe, recipes, len(team), port.number, HASHING)
         yield Row(TEAMING, 100, here, chosen, f"{client.recipe.why}: {port.name} on one of {', '.join(names)}")
         for place, number in enumerate(team):
-            leave = f"set_field:{number}->reg5,goto_table:{VLAN_OUT}"
+            leave = f"{mark}set_field:{number}->reg5,goto_table:{VLAN_OUT}"
             yield Row(HASHING.spread, 50, f"{here},reg10={place}", leave, f"{port.name} on {names[place]}")
 
 

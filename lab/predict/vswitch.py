@@ -299,6 +299,9 @@ def _leave(trail: Trail, entry: Entry, why: tuple[str, ...]) -> None:
     tagging = sender.client.vlan.tagging
     rule = "VLAN-1" if not inside.vlan else {Tagging.VGT: "VLAN-8", Tagging.PVLAN: "PVL-6"}.get(tagging, "VLAN-3")
     uplinks, policy = _team(trail, sender, inside)
+    mark = sender.client.nic.priority
+    if mark is not None and inside.vlan:
+        inside, policy = inside._replace(pcp=mark), (*policy, "NIOC-15")
     for uplink in uplinks:
         trail.onto_uplink(entry.view, uplink, inside.tagged(), entry.hop, (*why, *policy, rule), entry.teaches)
 

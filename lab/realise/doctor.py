@@ -17,11 +17,11 @@ ROOTLESS = ["--user", "--map-root-user"]
 
 KERNEL = {
     "veth": ("ip link add name va type veth peer name vb", True, "no lab can be built"),
-    "htb": ("tc qdisc replace dev lo root htb", False, "no Network I/O Control (planned)"),
+    "htb": ("tc qdisc replace dev lo root htb", True, "no lab can be built: pNICs have no rate"),
     "tbf": (
         "tc qdisc replace dev lo root tbf rate 1mbit burst 10kb latency 10ms",
         False,
-        "no traffic shaping of ports (planned)",
+        "no traffic shaping of ports",
     ),
     "netem": ("tc qdisc replace dev lo root netem delay 1ms", False, "no kernel delay, jitter and loss (planned)"),
     "vxlan": ("ip link add name vx type vxlan id 1 dstport 4789 dev lo", False, "no VXLAN between sites (planned)"),
@@ -35,6 +35,7 @@ PROGRAMS = {
     "dumpcap": ("wireshark-common", True, "no captures: where, verify and capture cannot work"),
     "mergecap": ("wireshark-common", True, "captures of several boxes cannot be joined"),
     "tshark": ("tshark", False, "captures can be written but not read on this machine"),
+    "iperf3": ("iperf3", False, "no `vlab load`"),
     "ping": ("iputils-ping", False, "no ping inside guests"),
 }
 

@@ -54,6 +54,7 @@ def migrate(network: Network, plan: Plan, moves: Sequence[Move], captures: Captu
     network.plan = plan
     for move in moves:
         network.reattach(move)
+    network.requeue(plan)
 
 
 def _all(futures: Iterable[Future[None]]) -> None:

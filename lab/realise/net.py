@@ -23,7 +23,7 @@ from lab.errors import SystemRefused, UsageError
 from lab.plan.names import linux_name
 from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
-from lab.realise import netlink
+from lab.realise import netlink, qdiscs
 from lab.realise.difference import BridgeChange, Move, change_of, set_columns, shape
 from lab.realise.longwire import LongWire
 from lab.realise.ovs import OpenVSwitch, make_template
@@ -100,6 +100,8 @@ class Network:
         self.directory = directory
         self.datapath = datapath
         self.namespaces: dict[str, int] = {}
+        self.queues = qdiscs.Queues(None)
+        self.requeued: list[qdiscs.Place] = []
         self.wires: list[LongWire] = []
         self.mininet = Mininet(topo=None, build=False, controller=None, inNamespace=True)
         self._progress = progress
@@ -122,8 +124,13 @@ class Network:
             for done in launched:
                 done.result()
             self._add_links()
+            list(pool.map(lambda box: box.ovs.plug_in(box.params["bridges"]), boxes))
             for number, _ in enumerate(pool.map(lambda box: box.start([]), boxes), start=1):
                 self._progress("switches", number, len(boxes))
+        # Open vSwitch takes away the queues of a port when it is added, and leaves them alone from then on.
+        rooms = [room for box in boxes if (room := box.ovs.send_room()) is not None]
+        self.queues = qdiscs.Queues(min(rooms, default=None))
+        self.queues.change(self.plan.queues, qdiscs.ends_of(self.plan, self.namespaces))
 
     def _add_links(self) -> None:
         for cable in (cable for cable in self.plan.cables if not cable.tunnelled):
@@ -192,7 +199,8 @@ class Network:
             raise UsageError(f"that needs other boxes, cables or addresses: {AGAIN}")
 
     def replan(self, plan: Plan) -> tuple[BridgeChange, ...]:
-        """Go from the present plan to `plan`, which differs in rows and columns only: one bundle for each bridge.
+        """Go from the present plan to `plan`, which differs in rows, columns and queues only: one bundle for each
+        bridge, then the queues.
 
         Raises SystemRefused when a switch refused; the present plan then has what the others took, so that the next
         one mends the rest.
@@ -212,10 +220,17 @@ class Network:
 
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
             list(pool.map(change, changing))
-        self.plan = replace(plan, bridges=tuple(done.get((old.node, old.name), old) for old, _ in pairs))
+        bridges = tuple(done.get((old.node, old.name), old) for old, _ in pairs)
+        self.plan = replace(plan, bridges=bridges, queues=self.plan.queues)
         if refused:
             raise refused[0]
+        self.requeue(plan)
+        self.plan = replace(self.plan, queues=plan.queues)
         return tuple(change_of(old, new) for old, new in changing)
+
+    def requeue(self, plan: Plan) -> None:
+        """The queues of `plan`, whose interfaces are where it says. Raises SystemRefused."""
+        self.requeued = self.queues.change(plan.queues, qdiscs.ends_of(plan, self.namespaces))
 
     def reprogram(self, old: Bridge, new: Bridge) -> None:
         """One switch goes from the rows and columns of `old` to those of `new`. Raises SystemRefused."""

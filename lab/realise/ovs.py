@@ -16,7 +16,7 @@ from lab.errors import MachineLacks, SystemRefused
 from lab.plan.pswitch import LEARNED, SECURED
 from lab.plan.types import Bridge, Port, Row
 from lab.realise.run import forget, run, spawn, wait_until
-from lab.realise.sockets import deepen_packet_sockets, frames_lost
+from lab.realise.sockets import deepen_packet_sockets, frames_lost, send_room
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
@@ -26,6 +26,7 @@ _LEARNED_ROW = (
     r"actions=load:(?P<port>0x[0-9a-f]+)->"
 )
 # A flow knows one tag, and the tags behind it are payload: no row looks at them, and so up to two can be put in front.
+_FIRST_FRAME = bytes.fromhex("02feffffffff02fefffffffe88b5").ljust(60, b"\0")
 _GLOBAL = ("other_config:vlan-limit=1", "other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
 
 
@@ -46,6 +47,7 @@ class OpenVSwitch:
         self.directory = directory
         self.datapath = datapath
         self._daemons: list[subprocess.Popen[Any]] = []
+        self._plugged_in = False
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "OVS_RUNDIR": str(directory),
@@ -71,9 +73,21 @@ class OpenVSwitch:
         control = f"--unixctl={self.directory}/vswitchd.ctl"
         self._daemon(["ovs-vswitchd", database, "--enable-dummy", control, *quiet, *usual])
 
+    def plug_in(self, bridges: Sequence[Bridge]) -> None:
+        """Bridges and ports there. The switch sends one frame, which makes the socket that it sends all others by;
+        while nobody has rows yet it is lost at the next box."""
+        self._vsctl(_transaction(bridges, DATAPATH_TYPE[self.datapath]))
+        self._plugged_in = True
+        port = next(((b, p) for b in bridges for p in b.ports), None)
+        if port is not None and self.datapath == "user":
+            words = f"in_port=controller,packet={_FIRST_FRAME.hex()},actions=output:{port[1].number}"
+            mgmt = f"unix:{self.directory}/{port[0].name}.mgmt"
+            run(["ovs-ofctl", "-OOpenFlow14", "packet-out", mgmt, words], env=self.environment)
+
     def configure(self, bridges: Sequence[Bridge]) -> None:
         """Bridges and ports there, rows loaded; returns when the switch forwards."""
-        self._vsctl(_transaction(bridges, DATAPATH_TYPE[self.datapath]))
+        if not self._plugged_in:
+            self.plug_in(bridges)
         if self.datapath == "user":
             deepen_packet_sockets(self._daemons[-1].pid)
         for bridge in bridges:
@@ -100,6 +114,10 @@ class OpenVSwitch:
         if self.dead():
             raise SystemRefused(f"ovsdb-server ended at once: {_last_line(self.directory / 'ovs.log')}")
         return (self.directory / "db.sock").exists()
+
+    def send_room(self) -> int | None:
+        """Bytes of memory that frames waiting in all of the box's queues may take; None where nothing limits it."""
+        return send_room(self._daemons[-1].pid) or None if self.datapath == "user" else None
 
     def frames_lost(self) -> int:
         """Frames that found no room on their way into the switch since this was last asked; 0 in the kernel datapath,

@@ -18,27 +18,45 @@ from pathlib import Path
 
 from lab.errors import SystemRefused
 
+SEND_BUFFER = 4 * 1024 * 1024
+"""What waits in the queues of all ports is held against the one socket that a switch sends by; where this much is not
+allowed it is twice the system's default."""
 RECEIVE_BUFFER = 16 * 1024 * 1024
 """About 20,000 short frames; memory is taken only while frames wait."""
 
 _PIDFD_GETFD = 438
 _SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE = 32
 _SOL_PACKET = 263
 _PACKET_STATISTICS = 6
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def deepen_packet_sockets(pid: int, size: int = RECEIVE_BUFFER) -> int:
-    """Enlarge the receive buffer of every AF_PACKET socket of process `pid`; returns the smallest size reached, in
+    """Enlarge the buffers of every AF_PACKET socket of process `pid`; returns the smallest receive buffer reached, in
     the kernel's own count (bytes), 0 without such a socket. Raises SystemRefused when the process cannot be reached."""
     reached = []
     for handle in _sockets(pid):
         with suppress(OSError):
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        _deepen_sending(handle)
         with suppress(OSError):  # beyond the system's limit, where the kernel lets a namespace's root do that
             handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
         reached.append(handle.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
     return min(reached, default=0)
+
+
+def _deepen_sending(handle: socket.socket) -> None:
+    with suppress(OSError):
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    with suppress(OSError):
+        handle.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
+
+
+def send_room(pid: int) -> int:
+    """The smallest send buffer of the AF_PACKET sockets of process `pid` (bytes); 0 without such a socket."""
+    rooms = [handle.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for handle in _sockets(pid)]
+    return min(rooms, default=0)
 
 
 def frames_lost(pid: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from lab.model import DistributedSwitch, Lag, MacLearning, Netflow, Nic, PortGroup, PvlanMap, Tagging, VlanPolicy
-from lab.topology import pvlans
+from lab.topology import nioc, pvlans
 from lab.topology.nodes import Path
 from lab.topology.reading import Reading
 from lab.topology.schema import DistributedPortGroupSpec, DistributedSwitchSpec, MacLearningSpec, NetflowSpec
@@ -86,6 +86,12 @@ def extended(
         vlan=_private_vlan(reading, (*path, "pvlan"), group, spec, known) or group.vlan,
         mac_learning=_mac_learning(spec.mac_learning) if spec.mac_learning else None,
         netflow=spec.netflow,
+        network_pool=nioc.network_pool(
+            reading,
+            (*path, "network_pool"),
+            reading.spec.distributed_switches[group.switch].network_io_control,
+            spec.network_pool,
+        ),
     )
 
 

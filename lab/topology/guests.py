@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 
 from lab.model import (
+    Allocation,
     DistributedSwitch,
     Host,
     Machine,
+    NetworkIoControl,
     Nic,
     PortGroup,
+    Shapers,
     StandardSwitch,
     Tagging,
     VlanPolicy,
     Vm,
 )
-from lab.topology import addressing, policies
+from lab.topology import addressing, nioc, policies, shaping
 from lab.topology.addressing import Addresses
 from lab.topology.nodes import Path
 from lab.topology.physical import check_plugged, physical_port
@@ -109,8 +113,15 @@ class PortGroups:
 class Adapters:
     """The vmkernel adapters and vNICs of a lab."""
 
-    def __init__(self, reading: Reading, addresses: Addresses, groups: PortGroups) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        addresses: Addresses,
+        groups: PortGroups,
+        distributed: Mapping[str, DistributedSwitch] = MappingProxyType({}),
+    ) -> None:
         self._reading = reading
+        self._distributed = distributed
         self._addresses = addresses
         self._groups = groups
         spec = reading.spec
@@ -119,6 +130,10 @@ class Adapters:
         found = {name: self._vm(name, vm) for name, vm in spec.vms.items()}
         self.vms = {name: vm for name, vm in found.items() if vm}
         vnics = (nic for vm in self.vms.values() for nic in vm.nics)
+        placed = (
+            (("vms", nic.owner, "networks", int(nic.name[3:])), nic) for vm in self.vms.values() for nic in vm.nics
+        )
+        nioc.check_admission(reading, distributed, placed)
         self.by_label = {nic.label: nic for nic in (*self.vmknics, *vnics)}
 
     def on_distributed(self, switch: str) -> dict[str, Nic]:
@@ -153,7 +168,9 @@ class Adapters:
             return None
         mac = spec.mac or self._addresses.mac(addressing.VMKNIC)
         address = spec.ip or self._addresses.ip(group.vlan)
-        return Nic(host, name, host, group.switch, group.name, mac, address, services=tuple(spec.services))
+        mark = nioc.priority(self._control(host, group), None, spec.services or ("management",))
+        services = tuple(spec.services)
+        return Nic(host, name, host, group.switch, group.name, mac, address, services=services, priority=mark)
 
     def _vm(self, name: str, spec: VmSpec) -> Vm | None:
         path: Path = ("vms", name)
@@ -183,10 +200,28 @@ class Adapters:
             connected=network.connected,
             blocked=network.blocked,
             security=policies.security(group.security, network.security) if network.security else None,
+            shapers=self._shapers(path, group, network),
+            allocation=self._allocation(path, spec.host, group, network),
+            priority=nioc.priority(self._control(spec.host, group), group.network_pool, ()),
         )
 
+    def _shapers(self, path: Path, group: PortGroup, network: NetworkSpec) -> Shapers | None:
+        if network.shaping is None:
+            return None
+        return shaping.shapers(self._reading, (*path, "shaping"), group.shapers, network.shaping)
+
+    def _allocation(self, path: Path, host: str, group: PortGroup, network: NetworkSpec) -> Allocation | None:
+        told = self._reading.pruned((_SHARED, group.switch, "network_io_control"))
+        return nioc.allocation(self._reading, path, network, self._control(host, group), told)
+
+    def _control(self, host: str, group: PortGroup) -> NetworkIoControl | None:
+        """Of the group's switch, where that is a distributed one."""
+        standard = group.switch in self._reading.spec.hosts[host].standard_switches
+        switch = None if standard else self._distributed.get(group.switch)
+        return switch.network_io_control if switch else None
+
     def _check_standard(self, path: Path, network: NetworkSpec) -> None:
-        for key in ("blocked", "security"):
+        for key in ("blocked", "security", "shaping"):
             if getattr(network, key):
                 what = f"a standard switch has no {key!r} for a single port"
                 self._reading.wrong((*path, key), what, "use a distributed switch")

@@ -36,7 +36,7 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     shared = distributed_switches(reading, pvlans)
     check_uplinks_used_once(reading)
     groups = PortGroups(reading, found, shared)
-    adapters = Adapters(reading, addresses, groups)
+    adapters = Adapters(reading, addresses, groups, shared)
     joined = cables(reading)
     stretches = stretches_of(reading)
     check_loops(reading, joined, stretches)

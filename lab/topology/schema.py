@@ -8,13 +8,14 @@ does not have in vSphere either.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field
 
 from lab.model import VM_MEMORY
+from lab.topology.bandwidth_schema import NetworkIoControlSpec, ShapingSpec, SharesValue, StandardShapingSpec
+from lab.topology.section import Section
 from lab.topology.values import (
-    UNWRITTEN,
     AcceptReject,
     Address,
     Between,
@@ -72,26 +73,9 @@ LagHash = Literal[
 """As the API names them (VMwareDvsLacpLoadBalanceAlgorithm)."""
 
 
-class Section(BaseModel):
-    """A mapping of the file: unknown keys refused, no value turned into another type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    NOT_EMULATED: ClassVar[frozenset[str]] = frozenset()
-    DISTRIBUTED_ONLY: ClassVar[frozenset[str]] = frozenset()
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _written(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields.get(info.field_name or "")
-        if value is None and field is not None and field.default is None:
-            raise ValueError(UNWRITTEN)
-        return value
-
-
 class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
         [
-            "nioc",
             "vmci_vm2vm",
             "pvnic_rx_cap",
             "tps",
@@ -171,11 +155,11 @@ class TeamingSpec(Section):
 
 
 class PortGroupSpec(Section):
-    NOT_EMULATED = frozenset(("shaping",))
     DISTRIBUTED_ONLY = frozenset(("pvlan", "mac_learning", "netflow", "network_pool"))
     vlan: PortGroupVlan = None
     security: SecuritySpec = SecuritySpec()
     teaming: TeamingSpec = TeamingSpec()
+    shaping: StandardShapingSpec | None = None
 
 
 class MacLearningSpec(Section):
@@ -186,11 +170,13 @@ class MacLearningSpec(Section):
 
 
 class DistributedPortGroupSpec(PortGroupSpec):
-    NOT_EMULATED = frozenset(("shaping", "network_pool", "blocked"))
+    NOT_EMULATED = frozenset(("blocked",))
     DISTRIBUTED_ONLY = frozenset()
     pvlan: Vid | None = None
     mac_learning: MacLearningSpec | None = None
     netflow: bool = False
+    shaping: ShapingSpec | None = None  # type: ignore[assignment]
+    network_pool: Name | None = None
 
 
 class StandardDiscoverySpec(Section):
@@ -248,7 +234,7 @@ class LagSpec(Section):
 
 
 class StandardSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("shaping", "ports"))
+    NOT_EMULATED = frozenset(("ports",))
     DISTRIBUTED_ONLY = frozenset(("pvlans", "mirrors", "netflow", "lags", "network_io_control", "multicast_filtering"))
     uplinks: list[PnicName] = []
     mtu: Mtu = 1500
@@ -256,10 +242,11 @@ class StandardSwitchSpec(Section):
     teaming: TeamingSpec = TeamingSpec()
     port_groups: dict[Name, PortGroupSpec] = {}
     discovery: StandardDiscoverySpec = StandardDiscoverySpec()
+    shaping: StandardShapingSpec | None = None
 
 
 class DistributedSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("network_io_control", "health_check", "multicast_filtering"))
+    NOT_EMULATED = frozenset(("health_check", "multicast_filtering"))
     uplinks: dict[Name, list[PnicName]] = {}
     lags: dict[Name, LagSpec] = {}
     mtu: Mtu = 1500
@@ -270,6 +257,7 @@ class DistributedSwitchSpec(Section):
     mirrors: dict[Name, MirrorSpec] = {}
     netflow: NetflowSpec | None = None
     discovery: DiscoverySpec = DiscoverySpec()
+    network_io_control: NetworkIoControlSpec | None = None
 
 
 class VmkSpec(Section):
@@ -289,13 +277,17 @@ class HostSpec(Section):
 
 
 class NetworkSpec(Section):
-    NOT_EMULATED = frozenset(("shares", "limit", "reservation", "shaping", "vlan", "mac_learning"))
+    NOT_EMULATED = frozenset(("vlan", "mac_learning"))
     port_group: GroupName
     mac: Mac | None = None
     ip: Address | None = None
     connected: bool = True
     blocked: bool = False
     security: SecuritySpec | None = None
+    shaping: ShapingSpec | None = None
+    shares: SharesValue | None = None
+    limit: RateValue | None = None
+    reservation: RateValue | None = None
 
 
 class VmSpec(Section):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from lab.model import Discovery, DistributedSwitch, Host, Pnic, PortGroup, Security, StandardSwitch, Teaming
-from lab.topology import addressing, distributed, policies
+from lab.model import Discovery, DistributedSwitch, Host, Pnic, PortGroup, Security, Shapers, StandardSwitch, Teaming
+from lab.topology import addressing, distributed, nioc, policies, shaping
 from lab.topology.addressing import Addresses
 from lab.topology.names import site_of
 from lab.topology.nodes import Path
@@ -37,6 +37,7 @@ class _Above:
     teaming: Teaming
     known: Sequence[str] | None
     lags: Sequence[str] | None
+    shapers: Shapers
 
 
 def hosts(reading: Reading, addresses: Addresses) -> dict[str, Host]:
@@ -90,6 +91,7 @@ def _host(reading: Reading, addresses: Addresses, name: str, spec: HostSpec) -> 
 def _pnic(reading: Reading, addresses: Addresses, path: Path, host: str, name: str, spec: PnicSpec) -> Pnic:
     check_plugged(reading, (*path, "switch"), spec.switch)
     mac = spec.mac or addresses.mac(addressing.PNIC)
+    shaping.check_emulated(reading, (*path, "speed"), spec.speed)
     return Pnic(host, name, spec.switch, spec.speed, physical_port(reading, path, spec), mac)
 
 
@@ -131,6 +133,7 @@ def _distributed(reading: Reading, maps: PvlanMaps, name: str, spec: Distributed
         netflow=distributed.netflow(spec.netflow) if spec.netflow else None,
         discovery=_discovery(spec.discovery),
         lags=MappingProxyType(distributed.lags(reading, name, spec)),
+        network_io_control=nioc.network_io_control(reading, name, spec),
     )
 
 
@@ -145,7 +148,9 @@ def _above(
     security = policies.security(default_security(reading.spec.release, is_distributed), spec.security)
     lags = list(spec.lags) if isinstance(spec, DistributedSwitchSpec) else None
     team = policies.teaming(reading, (*path, "teaming"), Teaming(active=tuple(uplinks)), spec.teaming, known, lags)
-    return _Above(str(path[-1]), is_distributed, security, team, known, lags)
+    own = spec.shaping if isinstance(spec, StandardSwitchSpec) else None
+    shapers = shaping.shapers(reading, (*path, "shaping"), Shapers(), own)
+    return _Above(str(path[-1]), is_distributed, security, team, known, lags, shapers)
 
 
 def _groups(
@@ -163,6 +168,7 @@ def _group(reading: Reading, path: Path, name: str, spec: PortGroupSpec, above: 
         vlan=policies.vlan(reading, (*path, "vlan"), spec.vlan or 0, above.distributed),
         security=policies.security(above.security, spec.security),
         teaming=policies.teaming(reading, (*path, "teaming"), above.teaming, spec.teaming, above.known, above.lags),
+        shapers=shaping.shapers(reading, (*path, "shaping"), above.shapers, spec.shaping),
     )
 
 

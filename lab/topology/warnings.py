@@ -20,6 +20,7 @@ from lab.model import (
     VlanPolicy,
 )
 from lab.topology.addressing import HOSTS_IN_24
+from lab.topology.bandwidth_warnings import bandwidth_warnings
 from lab.topology.distance import too_far, vmotion_limit
 from lab.topology.listing import shortened, spans
 from lab.topology.teaming_warnings import Team, cut_off, teaming, teams
@@ -34,6 +35,7 @@ def warnings(topology: Topology) -> tuple[str, ...]:
         *_without_address(topology),
         *_learning_in_vain(topology),
         *_mirrors(topology),
+        *bandwidth_warnings(topology),
         *_distances(topology),
     )
     return tuple(dict.fromkeys(found))

@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 
 from lab.errors import Mistake
 from lab.topology.nodes import Document, Path, path_text
-from lab.topology.schema import Section, TopologySpec
+from lab.topology.schema import TopologySpec
+from lab.topology.section import Section
 from lab.topology.values import LATER, UNWRITTEN
 
 _TYPES = {

@@ -351,7 +351,7 @@ def test_set_in_json_tells_which_switches_have_which_rows_anew(vlab: RunningLab)
     said = json.loads(done.stdout)
     again = json.loads(vlab_run(*words, "vlan=4000").stdout)
     back = json.loads(vlab_run(*words, "vlan=40").stdout)
-    assert set(said) == {"schema", "what", "version", "changes", "warnings"}
+    assert set(said) == {"schema", "what", "version", "changes", "queues", "warnings"}
     assert [(c["box"], c["switch"]) for c in said["changes"]] == [("esx1", "dvs0")]
     assert said["changes"][0]["added"] + said["changes"][0]["changed"] > 0
     assert (again["changes"], len(back["changes"]), done.stderr) == ([], 1, "")

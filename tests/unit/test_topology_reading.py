@@ -480,27 +480,26 @@ REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
         "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics chassis dvfilters mirrors"),
     grammar.KnobsSpec: (
         "name: lab", "name: lab\nknobs: {¦KEY: 1}", "knobs",
-        "nioc vmci_vm2vm pvnic_rx_cap tps"),
+        "vmci_vm2vm pvnic_rx_cap tps"),
     grammar.PhysicalSwitchSpec: (
         "tor1: {}", "tor1: {¦KEY: x}", "physical_switches.tor1", "fex"),
     grammar.CableSpec: ("tor2]}", "tor2], ¦KEY: x}", "cables[0]", "delay jitter loss rate channel"),
     grammar.PnicSpec: ("{switch: tor1}", "{switch: tor1, ¦KEY: x}", "hosts.esx1.uplinks.vmnic0", "driver pvnic sriov"),
     grammar.TeamingSpec: (
         "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "failback_delay"),
-    grammar.PortGroupSpec: ("{vlan: 10}", "{vlan: 10, ¦KEY: x}", GROUP, "shaping"),
     grammar.DistributedPortGroupSpec: (
-        "{vlan: 20}", "{vlan: 20, ¦KEY: x}", DB, "shaping network_pool blocked"),
+        "{vlan: 20}", "{vlan: 20, ¦KEY: x}", DB, "blocked"),
     grammar.StandardSwitchSpec: (
-        "[vmnic0]", "[vmnic0]\n        ¦KEY: x", "hosts.esx1.standard_switches.vSwitch0", "shaping ports"),
+        "[vmnic0]", "[vmnic0]\n        ¦KEY: x", "hosts.esx1.standard_switches.vSwitch0", "ports"),
     grammar.DistributedSwitchSpec: (
         "{esx1: [vmnic1]}", "{esx1: [vmnic1]}\n    ¦KEY: x", "distributed_switches.dvs0",
-        "network_io_control health_check multicast_filtering"),
+        "health_check multicast_filtering"),
     grammar.VmkSpec: (
         "{port_group: web}", "{port_group: web, ¦KEY: x}", "hosts.esx1.vmkernel.vmk0", "netstack gateway dhcp"),
     grammar.HostSpec: ("  esx1:", "  esx1:\n    ¦KEY: x", "hosts.esx1", "fabric storage dvfilters"),
     grammar.NetworkSpec: (
         "[web]}", "[{port_group: web, ¦KEY: x}]}", "vms.web1.networks[0]",
-        "shares limit reservation shaping vlan mac_learning"),
+        "vlan mac_learning"),
     grammar.VmSpec: ("[web]}", "[web], ¦KEY: x}", "vms.web1", "disks serial vmci ft usb"),
     grammar.MachineSpec: ("access: 10", "access: 10, ¦KEY: x", "machines.gw", "networks collector"),
 }  # fmt: skip
