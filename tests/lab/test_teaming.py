@@ -125,11 +125,10 @@ def test_team_f_7_without_any_uplink_local_switching_goes_on(vlab: RunningLab) -
 
 
 def test_team_f_4_a_link_that_flaps_is_not_believed(vlab: RunningLab) -> None:
-    flaps = (
-        "for n in $(seq 300); do ip link set esx1-vmnic2 down; sleep 0.02; ip link set esx1-vmnic2 up; sleep 0.02; done"
-    )
-    with subprocess.Popen([*vlab.client.entry("tor2"), "sh", "-c", flaps]):  # it ends by itself
-        wait_until(lambda: ("esx1", "vmnic2") in vlab.client.state().unstable, "more than 60 losses in a minute", 20)
+    """One process does it, so that a busy machine is quick enough: 61 losses in six seconds."""
+    flaps = "\n".join(f"link set esx1-vmnic2 {to}" for _ in range(100) for to in ("down", "up"))
+    subprocess.run([*vlab.client.entry("tor2"), "ip", "-batch", "-"], input=flaps, text=True, check=True)
+    wait_until(lambda: ("esx1", "vmnic2") in vlab.client.state().unstable, "more than 60 losses in a minute", 20)
     vlab.link("esx1:vmnic2", up=True)
     on(vlab, "first", "vmnic1")
     wait_until(lambda: not vlab.client.state().unstable, "a calm minute", 120 / SPEEDUP)
@@ -275,18 +274,24 @@ def begin_window(lab: RunningLab) -> None:
     lab.client.ask("lbt", threshold=0.75, period=30)
 
 
-def test_lbt_2_lbt_3_lbt_4_lbt_5_lbt_11_an_uplink_over_75_percent_gives_away_its_busiest_port(vlab: RunningLab) -> None:
-    vlab.send("gw", dst_mac="broadcast", kind="raw")
-    on(vlab, "heavy", "vmnic1")
-    before = len(events(vlab, "lbt"))
-    begin_window(vlab)
-    streams = [Thread(target=load, args=(vlab, vm, share, 5.0)) for vm, share in (("heavy", 0.55), ("third", 0.35))]
+def overload(lab: RunningLab) -> list[dict[str, object]]:
+    """90 % on vmnic1, most of it from heavy: the moves that come of it."""
+    lab.send("gw", dst_mac="broadcast", kind="raw")
+    on(lab, "heavy", "vmnic1")
+    before = len(events(lab, "lbt"))
+    begin_window(lab)
+    streams = [Thread(target=load, args=(lab, vm, share, 5.0)) for vm, share in (("heavy", 0.55), ("third", 0.35))]
     for stream in streams:
         stream.start()
-    wait_until(lambda: len(events(vlab, "lbt")) > before, "a move", 8)
-    (move,) = events(vlab, "lbt")[before:]
+    wait_until(lambda: len(events(lab, "lbt")) > before, "a move", 8)
+    moves = events(lab, "lbt")[before:]
     for stream in streams:
         stream.join()
+    return moves
+
+
+def test_lbt_2_lbt_3_lbt_4_lbt_5_lbt_11_an_uplink_over_75_percent_gives_away_its_busiest_port(vlab: RunningLab) -> None:
+    (move,) = overload(vlab)
     assert (move["port"], move["uplink"], move["was"]) == ("esx1:heavy.eth0", "vmnic2", "vmnic1")
     assert left_by(asked(vlab, "heavy", "gw")) == {"vmnic2"}
     assert "esx1:heavy.eth0" in {f"esx1:{p}" for e in events(vlab, "notify") for p in e["ports"]}  # type: ignore[attr-defined]
@@ -318,8 +323,10 @@ def test_lbt_12_threshold_and_period_are_those_of_net_lbt(vlab: RunningLab) -> N
 
 
 def test_an_agent_that_is_killed_starts_again_and_placements_stay(vlab: RunningLab) -> None:
+    if not vlab.client.state().placed:  # another worker's lab had the test that moves heavy
+        overload(vlab)
     placed = dict(vlab.client.state().placed)
-    assert placed  # heavy was moved
+    assert placed
     assert vlab.client.ask("kill_agent", name="lbt")
     wait_until(lambda: events(vlab, "agent") != [], "the agent's end", 5)
     assert {"agent": "lbt", "what": "restarted"}.items() <= events(vlab, "agent")[-1].items()

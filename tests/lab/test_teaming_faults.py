@@ -120,33 +120,34 @@ VECTORS = [
 @pytest.mark.parametrize(("formula", "column"), [("xor32", 3), ("lastoctet", 4)])
 def test_team_iph_1_team_iph_2_team_iph_4_the_test_vectors(vlab: RunningLab, formula: str, column: int) -> None:
     vlab.set("knobs", f"iphash={formula}")
-    found = []
-    for vector in VECTORS:
-        sender, src, dst = vector[:3]
-        both = [hashed_to(vlab, sender, IP(src=a, dst=b) / UDP(sport=9, dport=9)) for a, b in ((src, dst), (dst, src))]
-        found.append(both)
-    assert found == [[vector[column]] * 2 for vector in VECTORS]
+    there = [(v[0], IP(src=v[1], dst=v[2]) / UDP(sport=9, dport=9)) for v in VECTORS]
+    back = [(v[0], IP(src=v[2], dst=v[1]) / UDP(sport=9, dport=9)) for v in VECTORS]
+    assert hashed_to(vlab, *there, *back) == [vector[column] for vector in VECTORS] * 2
     vlab.set("knobs", "iphash=")
 
 
 def test_team_iph_5_an_arp_goes_by_the_bytes_where_addresses_would_be(vlab: RunningLab) -> None:
     """Octets 26 to 29 are 00:0e and 10.0; 30 to 33 are 10.14 and the target's first two: 000e0a00 xor 0a0e0000."""
     arp = ARP(hwsrc=vlab.vm("of4").mac[:12] + "00:0e", psrc="10.0.10.14", hwdst="00:00:00:00:00:00", pdst="10.0.10.1")
-    assert hashed_to(vlab, "of4", arp) == (0x000E0A00 ^ 0x0A0E0000) % 4
     other = ARP(hwsrc="00:00:00:00:00:01", psrc="10.3.10.14", hwdst="00:02:00:00:00:00", pdst="10.0.10.1")
-    assert hashed_to(vlab, "of4", other) == (0x00010A03 ^ 0x0A0E0002) % 4
+    found = hashed_to(vlab, ("of4", arp), ("of4", other))
+    assert found == [(0x000E0A00 ^ 0x0A0E0000) % 4, (0x00010A03 ^ 0x0A0E0002) % 4]
 
 
-def hashed_to(lab: RunningLab, sender: str, packet: Packet) -> int:
-    """The number of the pNIC that a packet of this VM leaves by, told by its pSwitch ports' counters."""
-    place = lab.client.place(sender)
-    raw = bytes(Ether(src=place.mac, dst="00:50:56:3f:00:77") / packet).ljust(60, b"\0")
-    traced = lab.client.ask("trace", box="four", port=f"{sender}.eth0", frames=[raw.hex()])[0]
+def hashed_to(lab: RunningLab, *sent: tuple[str, Packet]) -> list[int]:
+    """The number of the pNIC that each packet of a VM leaves by, as captured and as traced."""
+    raws = []
     with lab.capture(*(f"four:vmnic{n}" for n in range(4))) as seen:
-        lab.client.ask("send", jobs=[{"node": place.node, "interface": place.interface, "frames": [raw.hex()]}])
-    (by,) = {p.interface for p in seen.packets if p.data[6:12] == raw[6:12] and p.data[18:] == raw[14:]}
-    assert f"{by}" in traced
-    return int(by.removeprefix("vmnic"))
+        for sender, packet in sent:
+            place = lab.client.place(sender)
+            raw = bytes(Ether(src=place.mac, dst="00:50:56:3f:00:77") / packet).ljust(60, b"\0")
+            lab.client.ask("send", jobs=[{"node": place.node, "interface": place.interface, "frames": [raw.hex()]}])
+            traced = lab.client.ask("trace", box="four", port=f"{sender}.eth0", frames=[raw.hex()])[0]
+            raws.append((raw, traced))
+    by = [[p.interface for p in seen.packets if (p.data[6:12], p.data[18:]) == (r[6:12], r[14:])] for r, _ in raws]
+    assert [len(pnics) for pnics in by] == [1] * len(raws)
+    assert all(pnic in traced for (pnic,), (_, traced) in zip(by, raws, strict=True))
+    return [int(pnic.removeprefix("vmnic")) for (pnic,) in by]
 
 
 def test_team_pid_4_two_vnics_of_one_vm_on_two_uplinks(vlab: RunningLab) -> None:
