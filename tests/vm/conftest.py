@@ -11,7 +11,7 @@ from time import monotonic
 
 import image
 import pytest
-from machine import Machine, booted
+from machine import Machine, booted, say
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -22,10 +22,6 @@ PROGRAMS = {
 }
 DIRECTORY = os.environ.get("VLAB_VM_DIRECTORY")
 """Where images are kept from run to run; a temporary directory, built anew and removed, unless it is set."""
-
-
-def say(words: str) -> None:
-    print(f"vm: {words}", flush=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

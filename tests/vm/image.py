@@ -74,7 +74,7 @@ def _settle(root: Path, public_key: str) -> None:
         "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 debian\n",
         "etc/fstab": "/dev/vda / ext4 errors=remount-ro 0 1\n",
         "etc/resolv.conf": "nameserver 10.0.2.3\n",  # QEMU's user network
-        "etc/systemd/network/eth0.network": "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n",
+        "etc/systemd/network/eth.network": "[Match]\nName=eth*\n[Network]\nDHCP=ipv4\n",
         f"etc/sudoers.d/{USER}": f"{USER} ALL=(ALL) NOPASSWD: ALL\n",
         "etc/ssh/sshd_config.d/vm.conf": "UseDNS no\n",
         "etc/pip.conf": "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\ndefault-timeout = 180\n",

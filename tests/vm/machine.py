@@ -22,6 +22,11 @@ IN_GUEST = "/vagrant"
 """Where Vagrant puts the project's folder too."""
 
 
+def say(words: str) -> None:
+    """A line for whoever watches: these tests take minutes."""
+    print(f"vm: {words}", flush=True)
+
+
 @dataclass
 class Machine:
     """A guest that answers. `port` is the loopback port that leads to its ssh."""
