@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from lab.client import LabClient
 from lab.errors import UsageError
 from lab.realise import sandbox
 from lab.realise.sandbox import Progress, Sandbox
+
+DATAPATHS = ("user", "kernel")
 
 
 def _silent(_step: str, _done: int, _of: int) -> None:
@@ -22,13 +25,15 @@ def bring_up(
 ) -> tuple[Sandbox, LabClient]:
     """Start a lab from a topology file; it ends with this process unless the sandbox is detached.
 
+    `datapath` is `user`, `kernel` or `auto`: what the environment's VLAB_DATAPATH says, else `user`.
     Raises TopologyError, UsageError (the name is taken), MachineLacks, SystemRefused; then nothing is left behind.
     """
     from lab.topology import read_topology, read_topology_text
 
     text = read_topology_text(Path(source))
     topology = read_topology(text, str(source))
-    spec: dict[str, Any] = {"name": name or topology.name, "text": text, "source": str(source), "datapath": datapath}
+    spec: dict[str, Any] = {"name": name or topology.name, "text": text, "source": str(source)}
+    spec["datapath"] = datapath_named(datapath)
     if not spec["name"].strip() or "/" in spec["name"] or spec["name"].startswith("."):
         raise UsageError(f"{spec['name']!r} is no name for a lab")
     box = sandbox.start(spec, progress)
@@ -37,6 +42,14 @@ def bring_up(
     except BaseException:
         box.end()
         raise
+
+
+def datapath_named(wanted: str) -> str:
+    """`user` or `kernel`. Raises UsageError for what is neither."""
+    named = os.environ.get("VLAB_DATAPATH") or "user" if wanted == "auto" else wanted
+    if named not in DATAPATHS:
+        raise UsageError(f"{named!r} is no datapath: VLAB_DATAPATH may be user or kernel")
+    return named
 
 
 @contextmanager

@@ -65,9 +65,13 @@ def fidelity(as_json: bool, markdown: bool) -> None:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--fast", is_flag=True, help="Leave out what needs namespaces.")
+@click.option("--vm", is_flag=True, help="Only what boots a virtual machine (minutes; see tests/vm).")
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
-def test(fast: bool, pytest_options: tuple[str, ...]) -> None:
+def test(fast: bool, vm: bool, pytest_options: tuple[str, ...]) -> None:
     """Every check and test of vswitchlab itself: ruff, mypy, pytest. Further options go to pytest."""
+    if vm:
+        argv = ["-s", str(_in_clone("tests") / "vm"), *pytest_options]
+        raise SystemExit(subprocess.run([sys.executable, "-m", "pytest", "-m", "vm", *argv], cwd=CLONE).returncode)
     parts = ("unit", "golden", "fuzz/test_trace.py") if fast else ("unit", "golden", "fuzz", "lab")
     tests = [str(_in_clone("tests") / part) for part in parts]
     workers = os.environ.get("VLAB_TEST_WORKERS") or str(WORKERS_PER_PROCESSOR * (os.cpu_count() or 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from lab.cli.output import progress_bar, unlike_any_other
-from lab.errors import UsageError
+from lab.errors import SystemRefused, UsageError
 
 TOPOLOGY = "where-is-my-data.yaml"
 QUESTION = ("web1", "web2")
@@ -20,6 +21,17 @@ def _topology() -> Path:
     if not clone.exists():
         raise UsageError(f"{clone} is missing: run demo from a clone of vswitchlab")
     return clone
+
+
+def _place(wanted: Path | None) -> Path:
+    """Where captures go: as said, or a new directory below the environment's VLAB_CAPTURES. Raises SystemRefused."""
+    below = os.environ.get("VLAB_CAPTURES") or None
+    try:
+        if wanted or below:
+            Path(wanted or below or "").mkdir(parents=True, exist_ok=True)
+        return wanted or Path(tempfile.mkdtemp(prefix="vlab-demo-", dir=below))
+    except OSError as error:
+        raise SystemRefused(f"a directory for captures: {error.filename}: {error.strerror}") from error
 
 
 @click.command()
@@ -35,8 +47,7 @@ def demo(directory: Path | None) -> None:
 
     started = time.monotonic()
     source = _topology()
-    place = directory or Path(tempfile.mkdtemp(prefix="vlab-demo-"))
-    place.mkdir(parents=True, exist_ok=True)
+    place = _place(directory)
     with progress_bar() as progress, launched(source, name=f"demo-{unlike_any_other()}", progress=progress) as client:
         up = time.monotonic() - started
         sender, receiver = (client.place(name) for name in QUESTION)

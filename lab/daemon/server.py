@@ -19,6 +19,7 @@ from lab.daemon.agents import Agents
 from lab.daemon.verbs import Verbs
 from lab.errors import LabBug, LabError, MachineLacks, SystemRefused, UsageError
 from lab.plan import compile_plan
+from lab.realise.datapath import kernel_has_datapath
 from lab.realise.net import Network, Progress
 from lab.realise.run import mount, reap_orphans
 from lab.teaming import initial_state
@@ -124,11 +125,9 @@ def _listen(path: Path) -> _Server:
 
 
 def _datapath(wanted: str) -> str:
-    if wanted != "kernel":
-        return "user"
-    if not Path("/sys/module/openvswitch").exists():
+    if wanted == "kernel" and not kernel_has_datapath():
         raise MachineLacks("this kernel has no openvswitch module loaded (modprobe openvswitch); use --datapath user")
-    return "kernel"
+    return wanted
 
 
 def _reap() -> None:

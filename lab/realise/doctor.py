@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.realise.datapath import kernel_has_datapath
+
 SANDBOX = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 ROOTLESS = ["--user", "--map-root-user"]
 
@@ -64,13 +66,20 @@ def examine() -> Iterator[Finding]:
     yield sandbox
     if sandbox.ok:
         yield from _kernel()
-    module = Path("/sys/module/openvswitch").exists()
-    yield Finding(
-        "Open vSwitch in the kernel", module, False, "", "--datapath kernel is not possible; the userspace datapath "
-        "needs nothing", "" if module else "modprobe openvswitch, where the kernel has it",
-    )  # fmt: skip
+    yield from _datapaths()
     cores = len(os.sched_getaffinity(0))
     yield Finding("processors", cores >= 2, False, str(cores), "captures compete with switches; big labs lose frames")
+
+
+def _datapaths() -> Iterator[Finding]:
+    """Both, with what they cost where they are there."""
+    user = "the default; needs no module. A process carries every frame"
+    yield Finding("datapath: user", True, False, user)
+    module = kernel_has_datapath()
+    kernel = "--datapath kernel or VLAB_DATAPATH=kernel; the first frame of each kind still goes through a process"
+    cost = "--datapath kernel is not possible: less bandwidth, the same answers"
+    mend = "modprobe openvswitch, where the kernel has it"
+    yield Finding("datapath: kernel", module, False, kernel if module else "", cost, mend)
 
 
 def _programs() -> Iterator[Finding]:

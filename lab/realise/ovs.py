@@ -21,6 +21,7 @@ from lab.realise.sockets import deepen_packet_sockets, frames_lost, send_room
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
 DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
+_UPCALLS_LOST = re.compile(r"\blost:(\d+)")
 _LEARNED_ROW = (
     r"^table_id={table}, .*,reg\d+=(?P<vlan>0x[0-9a-f]+|0),dl_(?:src|dst)=(?P<mac>[0-9a-f:]{{17}}),"
     r"actions=load:(?P<port>0x[0-9a-f]+)->"
@@ -48,6 +49,7 @@ class OpenVSwitch:
         self.datapath = datapath
         self._daemons: list[subprocess.Popen[Any]] = []
         self._plugged_in = False
+        self._lost_before = 0
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "OVS_RUNDIR": str(directory),
@@ -120,9 +122,13 @@ class OpenVSwitch:
         return send_room(self._daemons[-1].pid) or None if self.datapath == "user" else None
 
     def frames_lost(self) -> int:
-        """Frames that found no room on their way into the switch since this was last asked; 0 in the kernel datapath,
-        which has no such queue."""
-        return frames_lost(self._daemons[-1].pid) if self.datapath == "user" else 0
+        """Frames that found no room on their way into the switch since this was last asked: in a packet socket or, in
+        the kernel datapath, on the way to ovs-vswitchd, which decides about the first frame of each kind."""
+        if self.datapath == "user":
+            return frames_lost(self._daemons[-1].pid)
+        lost = sum(map(int, _UPCALLS_LOST.findall(self.appctl("dpctl/show"))))
+        since, self._lost_before = lost - self._lost_before, lost
+        return since
 
     def dead(self) -> str | None:
         """The name of a daemon that has ended, or None."""

@@ -1,0 +1,86 @@
+"""A bare VM, set up by the project's own provisioning: the lab in it, and the kernel's own datapath."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from machine import CLONE, IN_GUEST, Machine
+
+PROVISION = re.search(r"<<~SHELL\n(.*?)^ *SHELL$", (CLONE / "Vagrantfile").read_text(), re.DOTALL | re.MULTILINE)
+TOPOLOGIES = ("vlan-isolation.yaml", "where-is-my-data.yaml")
+NAMESPACE_TESTS = (
+    "tests/lab/test_switching.py", "tests/lab/test_forwarding.py", "tests/lab/test_security.py",
+    "tests/lab/test_pswitch.py", "tests/lab/test_capture.py", "tests/lab/test_three_opinions.py",
+)  # fmt: skip
+"""What is run on the kernel datapath: where a frame goes, tags, drops, captures."""
+
+
+def in_login_shell(command: str) -> str:
+    return f"cd {IN_GUEST} && bash -lc '{command}'"
+
+
+@pytest.fixture(scope="module")
+def ready(machine: Machine) -> Machine:
+    """The VM as `vagrant up` leaves it: provisioned by the Vagrantfile's own words."""
+    assert PROVISION is not None
+    machine.timed("provisioning from bare", PROVISION[1], 1200.0)
+    return machine
+
+
+def verified(machine: Machine, topology: str, datapath: str) -> dict[str, Any]:
+    command = in_login_shell(f"VLAB_DATAPATH={datapath} vlab verify topologies/{topology} --json")
+    report: dict[str, Any] = json.loads(machine.timed(f"verify {topology}, {datapath} datapath", command))
+    return {key: report[key] for key in ("pairs", "agree", "differ", "capture_loss")}
+
+
+def test_provisioning_twice_is_harmless(ready: Machine) -> None:
+    assert PROVISION is not None
+    said = ready.run(PROVISION[1])
+    assert "installing" not in said.stderr + said.stdout
+    assert "making" not in said.stderr + said.stdout
+
+
+def test_an_ordinary_user_has_vlab_and_its_completion(ready: Machine) -> None:
+    assert ready.run(in_login_shell("id -u; command -v vlab")).stdout.split()[0] != "0"
+    asked = 'COMP_WORDS="vlab ver" COMP_CWORD=1 _VLAB_COMPLETE=bash_complete vlab'
+    assert "plain,verify" in ready.run(in_login_shell(asked)).stdout
+    assert "complete" in ready.run("cat ~/.local/share/bash-completion/completions/vlab").stdout
+
+
+@pytest.mark.parametrize("datapath", ["user", "kernel"])
+def test_the_demo_tells_its_story(ready: Machine, datapath: str) -> None:
+    said = ready.timed(f"demo, {datapath} datapath", in_login_shell(f"VLAB_DATAPATH={datapath} vlab demo"))
+    assert "as predicted" in said
+    assert "/vagrant/captures" in said
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_both_datapaths_give_the_same_answers(ready: Machine, topology: str) -> None:
+    answers = {datapath: verified(ready, topology, datapath) for datapath in ("user", "kernel")}
+    assert answers["kernel"] == answers["user"]
+    assert answers["kernel"]["pairs"] == answers["kernel"]["agree"] > 0
+
+
+def test_doctor_knows_the_kernels_datapath(ready: Machine) -> None:
+    findings = json.loads(ready.run(in_login_shell("vlab doctor --json")).stdout)["findings"]
+    assert {f["name"]: f["ok"] for f in findings if f["name"].startswith("datapath")} == {
+        "datapath: user": True,
+        "datapath: kernel": True,
+    }
+
+
+def test_the_namespace_suite_holds_on_the_kernels_datapath(ready: Machine) -> None:
+    command = f"VLAB_DATAPATH=kernel $VLAB_VENV/bin/python -m pytest -q -n 2 {' '.join(NAMESPACE_TESTS)}"
+    said = ready.timed("namespace tests, kernel datapath", in_login_shell(command), 1500.0)
+    assert re.search(r"\d+ passed", said)
+
+
+def test_a_lab_in_the_kernels_datapath_is_built_of_it(ready: Machine) -> None:
+    """Without this the tests above could all have run in the other one."""
+    up = "vlab up topologies/vlan-isolation.yaml --datapath kernel --json"
+    said = ready.run(in_login_shell(f"{up} && vlab exec esx1 -- ip -br link; vlab down")).stdout
+    assert '"datapath": "kernel"' in said
+    assert "ovs-system" in said
