@@ -38,6 +38,7 @@ def run(clone: Path, tmp_path: Path) -> Run:
     def started(*words: str, path: str = "", **stand_ins: str) -> subprocess.CompletedProcess[str]:
         for name, body in {"sudo": "exit 1", **stand_ins}.items():
             program = programs / name.replace("_", "-")
+            program.unlink(missing_ok=True)  # it may be a link to this machine's own
             program.write_text(f"#!{shutil.which('bash')}\n{body}\n")
             program.chmod(0o755)
         environment = {"PATH": f"{programs}{path}", "HOME": "/proc/nowhere"}
