@@ -50,12 +50,11 @@ def demo(directory: Path | None) -> None:
     place = _place(directory)
     with progress_bar() as progress, launched(source, name=f"demo-{unlike_any_other()}", progress=progress) as client:
         up = time.monotonic() - started
+        counts = client.facts["hosts"], client.facts["vms"], len(client.topology.physical_switches)
         sender, receiver = (client.place(name) for name in QUESTION)
         answer = where(client, probe(sender, receiver, 3, 1000.0), place / "where")
         report = verify(client, place / "verify", progress)
-    facts = (
-        f"{client.facts['hosts']} hosts, {client.facts['vms']} VMs, {len(client.topology.physical_switches)} pSwitches"
-    )
+    facts = "{} hosts, {} VMs, {} pSwitches".format(*counts)
     click.echo(f"{source.name}: {facts}, up in {up:.1f} s, in namespaces of its own\n")
     click.echo(click.style("Where is my data?", bold=True))
     click.echo(trail.as_text(answer) + "\n")

@@ -243,3 +243,11 @@ def test_a_traceback_is_shown_only_with_debug(words: list[str], shown: bool) -> 
     assert done.returncode in (2, 3)
     assert "/nonexistent.yaml" in done.stderr
     assert ("Traceback" in vlab_run(*words, "plan", "/nonexistent.yaml").stderr) is shown
+
+
+def test_the_demo_answers_both_questions_and_leaves_its_captures(tmp_path: Path) -> None:
+    done = vlab_run("demo", "-d", str(tmp_path / "kept"))
+    assert done.returncode == 0, done.stderr
+    assert "delivered to web2.eth0" in done.stdout and "ordered vNIC pairs as predicted" in done.stdout
+    for question in ("where", "verify"):
+        assert {"esx1.pcapng", "tor1.pcapng"} <= {path.name for path in (tmp_path / "kept" / question).iterdir()}
