@@ -62,6 +62,8 @@ def examine() -> Iterator[Finding]:
     yield Finding(
         "mininet for Python", found, True, "", "no nodes", "Debian package mininet, venv with system packages"
     )
+    found = importlib.util.find_spec("ovs") is not None
+    yield Finding("Open vSwitch for Python", found, True, "", "no switches", "Debian package python3-openvswitch")
     sandbox = _sandbox()
     yield sandbox
     if sandbox.ok:
