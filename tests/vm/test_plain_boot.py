@@ -19,7 +19,7 @@ NAMESPACE_TESTS = os.environ.get("VLAB_VM_TESTS", " ".join((
     "tests/lab/test_mirrors.py::test_mir_2_a_tag_that_is_stripped_is_gone",
     "tests/lab/test_mirrors.py::test_mir_3_a_copy_is_cut_to_the_session_s_length",
 )))  # fmt: skip
-"""What is run on the kernel's datapath: where a frame goes, its tags, drops, captures. VLAB_VM_TESTS=tests/lab is all."""
+"""What is run on the kernel's datapath: where a frame goes, tags, drops, captures. VLAB_VM_TESTS=tests/lab is all."""
 
 
 def in_login_shell(command: str) -> str:
