@@ -77,7 +77,7 @@ def test_doctor_knows_the_kernels_datapath(ready: Machine) -> None:
 
 
 def test_the_namespace_suite_holds_on_the_kernels_datapath(ready: Machine) -> None:
-    command = f"VLAB_DATAPATH=kernel $VLAB_VENV/bin/python -m pytest -q -n 2 --dist loadfile {NAMESPACE_TESTS}"
+    command = f"VLAB_DATAPATH=kernel $VLAB_VENV/bin/python -m pytest -q {NAMESPACE_TESTS}"
     said = ready.timed("namespace tests, kernel datapath", in_login_shell(command), 1500.0)
     assert re.search(r"\d+ passed", said)
 
