@@ -15,6 +15,7 @@ from ovs.unixctl.client import UnixctlClient  # type: ignore[import-untyped]
 from lab.errors import MachineLacks, SystemRefused
 from lab.plan.pswitch import LEARNED, SECURED
 from lab.plan.types import Bridge, Port, Row
+from lab.realise.kernel_rows import for_kernel
 from lab.realise.run import forget, run, spawn, wait_until
 from lab.realise.sockets import deepen_packet_sockets, frames_lost, send_room
 
@@ -155,6 +156,8 @@ class OpenVSwitch:
 
     def apply(self, bridge: Bridge, old: Sequence[Row], new: Sequence[Row]) -> None:
         """Turn the rows `old` into `new` as one atomic bundle; rows that stay are not touched."""
+        if self.datapath == "kernel":
+            old, new = for_kernel(old), for_kernel(new)
         changes = "\n".join(row_changes(old, new))
         if changes:
             mgmt = f"unix:{self.directory}/{bridge.name}.mgmt"

@@ -1,4 +1,4 @@
-"""Which datapath a lab gets."""
+"""Which datapath a lab gets, and which rows the kernel's has besides."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 
 from lab.errors import UsageError
 from lab.lifetime import datapath_named
+from lab.plan.types import Row
+from lab.realise.kernel_rows import for_kernel
 
 CASES = [
     ("auto", None, "user"), ("auto", "", "user"), ("auto", "kernel", "kernel"), ("auto", "user", "user"),
@@ -27,3 +29,14 @@ def test_a_datapath_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("VLAB_DATAPATH", "kernal")
     with pytest.raises(UsageError, match="kernal"):
         datapath_named("auto")
+
+
+def test_mir_3_the_kernel_cuts_a_tagged_copy_without_its_tag() -> None:
+    plain = Row(30, 50, "reg6=0x1,reg7=0x3", "clone(output(port=3,max_len=128)),note:00", "MIR-3")
+    tagged = Row(30, 51, "reg6=0x1,reg7=0x3,vlan_tci=0x1000/0x1000", plain.actions.replace("128", "124"), "MIR-3")
+    assert for_kernel([plain]) == (plain, tagged)
+
+
+def test_a_row_that_does_not_cut_is_the_same_for_the_kernel() -> None:
+    rows = (Row(30, 50, "reg6=0x1", "output:3", "MIR-3"), Row(0, 0, "", "drop"))
+    assert for_kernel(rows) == rows
