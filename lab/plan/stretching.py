@@ -29,6 +29,9 @@ class End(Protocol):
     @property
     def config(self) -> PhysicalPort: ...
 
+    @property
+    def inputs(self) -> tuple[int, ...]: ...
+
 
 class _Kind(Enum):
     UNKNOWN, GROUP, BPDU = range(3)
@@ -45,14 +48,16 @@ _DESTINATIONS = (
 def rows_of(
     live: Sequence[End], blocks: Mapping[Members, Ranges], outputs: Callable[[Members], str], known: int, flood: int
 ) -> Iterator[Row]:
-    """`live`: ports that forward; `blocks`: who hears which VLANs; `outputs`: the actions that send a copy to each;
-    `known`, `flood`: the tables of these two steps. Nothing for a switch that has no port of a stretch."""
+    """`live`: ports and channels that forward; `blocks`: who hears which VLANs; `outputs`: the actions that send a
+    copy to each; `known`, `flood`: the tables of these two steps. Nothing for a switch that has no port of a stretch.
+    """
     ends = [(end, end.config.stretch) for end in live if end.config.stretch is not None]
     for end, stretch in ends:
         for other, its in ends:
             if other is not end and stretch.splits_horizon and its.name == stretch.name:
                 match = f"reg5={end.number:#x},in_port={other.number}"
                 yield drop(known, BELOW_SAME_PORT, match, DropReason.STRETCH, "L2S-1", end.number)
+    inputs = {end.number: end.inputs for end in live}
     for came_by, whose in ((None, None), *((end, s) for end, s in ends if s.splits_horizon)):
         for destination, kind, priority in _DESTINATIONS:
             held = {end.number for end, stretch in ends if _holds_back(stretch, whose, kind)}
@@ -62,13 +67,16 @@ def rows_of(
                 for vlans in register_matches(ranges):
                     match = f"{place}{destination},{vlans}".rstrip(",")
                     here = came_by.number if came_by else None
-                    yield from _without(members, held, match, here, _Flood(flood, above, outputs))
+                    yield from _without(members, held, match, here, _Flood(flood, above, outputs, inputs))
 
 
 class _Flood:
-    """A table, a priority in it, and how to send copies."""
+    """A table, a priority in it, how to send copies, and the OpenFlow ports by which frames come in at each member."""
 
-    def __init__(self, table: int, priority: int, outputs: Callable[[Members], str]) -> None:
+    def __init__(
+        self, table: int, priority: int, outputs: Callable[[Members], str], inputs: Mapping[int, tuple[int, ...]]
+    ) -> None:
+        self.inputs = inputs
         self.table = table
         self.priority = priority
         self.outputs = outputs
@@ -91,6 +99,5 @@ def _without(members: Members, held: Collection[int], match: str, here: int | No
         yield drop(at.table, at.priority, match, reason, why, here or 0)
         return
     yield Row(at.table, at.priority, match, at.outputs(left), "L2S-2")
-    if len(left) == 1 and here is None:
-        alone = f"in_port={left[0][0]},{match}"
-        yield drop(at.table, at.priority + 10, alone, reason, why, left[0][0])
+    for only in at.inputs[left[0][0]] if len(left) == 1 and here is None else ():
+        yield drop(at.table, at.priority + 10, f"in_port={only},{match}", reason, why, only)

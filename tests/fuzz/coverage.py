@@ -6,13 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import get_args
 
 from lab.frame import DropReason, Frame
 from lab.model import PvlanKind, Topology
 from lab.predict import Prediction
 from lab.state import State
-from lab.topology.schema import LagHash
 
 from .strategies import Case
 from .teaming import CHANNEL_HASHES
@@ -36,12 +34,14 @@ STATEMENTS = frozenset(
     + [f"MIR-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 13)]
     + ["TEAM-PID-1", "TEAM-MAC-1", "TEAM-MAC-2", "TEAM-IPH-1", "TEAM-IPH-5", "TEAM-EXP-1", "TEAM-EXP-2"]
     + ["TEAM-F-1", "TEAM-F-7", "LBT-1", "BCN-7", "BCN-10", "LACP-2", "LACP-3", "LACP-4", "LACP-6", "FWD-12", "ATK-8"]
+    + ["L2S-2"]
 )
 FEATURES = frozenset(
     [f"knob {name}" for name in ("block_guest_bpdu", "reverse_path=0", "est_guest_tag=pass", "prio_tag=drop")]
     + ["knob reverse_path_promisc", "knob forged_compare=vmx", "knob iphash=lastoctet"]
     + [f"channel hash {name}" for name in CHANNEL_HASHES]
-    + [f"LAG hash {name}" for name in get_args(LagHash)]
+    + ["LAG"]
+    + [f"stretch {kind}" for kind in ("trunk", "otv", "vpls", "vxlan")]
     + ["detection beacon", "placed by LBT", "port channel static", "port channel LACP"]
     + [f"policy {name}" for name in ("EST", "VST", "VGT", "PVLAN")]
     + [f"private VLAN {kind}" for kind in PvlanKind]
@@ -151,7 +151,7 @@ def _of_hosts(topology: Topology) -> Iterator[str]:
             yield f"policy {port.vlan.tagging}"
             yield f"detection {port.detection}"
             if port.lag is not None:
-                yield f"LAG hash {port.lag.hash}"
+                yield "LAG"
             if port.vlan.pvlan:
                 yield f"private VLAN {port.vlan.pvlan.kind}"
             if port.mac_learning:
@@ -165,6 +165,7 @@ def _of_hosts(topology: Topology) -> Iterator[str]:
 
 
 def _of_wires(topology: Topology) -> Iterator[str]:
+    yield from (f"stretch {stretch.kind}" for stretch in topology.stretches)
     if len(topology.cables) >= len(topology.physical_switches):
         yield "pSwitches in a loop"
     if any(machine.port.access is None for machine in topology.machines.values()):

@@ -136,10 +136,23 @@ def _physical(drawing: _Drawing, wires: bool) -> None:
     drawing.doc["physical_switches"] = {name: _pswitch(dice, stp) for name in names}
     for switch in drawing.doc["physical_switches"].values() if wires else ():
         switch.pop("bpdu_guard", None)
+    if not wires and not stp and len(names) > 1 and dice.chance(30):
+        _stretched(drawing, names)
+        return
     cables = [{"ends": [dice.pick(names[:n]), name], **_wire(dice)} for n, name in enumerate(names) if n]
     if stp and len(names) > 1 and dice.chance(60):
         cables.append({"ends": [names[0], names[-1]], **_wire(dice)})
     drawing.doc["cables"] = cables
+
+
+def _stretched(drawing: _Drawing, names: list[str]) -> None:
+    """Every pSwitch is a site of its own, and a stretch joins them."""
+    dice, doc = drawing.dice, drawing.doc
+    doc["sites"] = {f"site-{name}": {} for name in names}
+    for name in names:
+        doc["physical_switches"][name]["site"] = f"site-{name}"
+    kind = dice.pick(("otv", "otv", "vpls", "vxlan", *(["trunk"] if len(names) == 2 else [])))
+    doc["stretch"] = {"dci": {"kind": kind, "switches": names, "vlans": dice.pick(([10], [10, 20], ["1-4094"]))}}
 
 
 def _pswitch(dice: Dice, stp: bool) -> Section:
@@ -170,7 +183,10 @@ def _hosts(drawing: _Drawing) -> None:
     hosts: Section = {}
     for n in range(1, dice.number(1, 3) + 1):
         pnics = [f"vmnic{i}" for i in range(dice.number(1, 3))]
-        host: Section = {"uplinks": {pnic: {"switch": dice.pick(switches), **_wire(dice)} for pnic in pnics}}
+        near = [dice.pick(switches)] if "sites" in drawing.doc else switches
+        host: Section = {"uplinks": {pnic: {"switch": dice.pick(near), **_wire(dice)} for pnic in pnics}}
+        if "sites" in drawing.doc:
+            host["site"] = f"site-{near[0]}"
         if dice.chance(50):
             own = dice.some(pnics[:-1], 60)
             host["standard_switches"] = {"vSwitch0": _standard(drawing, own)}
