@@ -53,6 +53,7 @@ class PolicyEditor:
         """All settings as one change. Raises UsageError for what is wrong with them, SystemRefused; nothing is changed
         then."""
         with self._present.lock:
+            self._watch.catch_up(whole=False)  # what guests have done before this was asked comes first
             edits = edits_of(self._edition, what, settings)
             edition = self._edition.with_edits(edits)
             before = self._edition.topology

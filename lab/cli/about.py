@@ -15,6 +15,8 @@ from lab.errors import MachineLacks, UsageError
 CLONE = Path(__file__).resolve().parents[2]
 WORKERS_PER_PROCESSOR = 3
 """A test of a lab mostly waits: for frames, for switches to settle."""
+MEASURING = ("lab/test_nioc.py", "lab/test_shaping.py")
+"""They fill links, and are run when the others have ended."""
 
 
 def _in_clone(name: str) -> Path:
@@ -74,13 +76,16 @@ def test(fast: bool, vm: bool, pytest_options: tuple[str, ...]) -> None:
         raise SystemExit(subprocess.run([sys.executable, "-m", "pytest", "-m", "vm", *argv], cwd=CLONE).returncode)
     parts = ("unit", "golden", "fuzz/test_trace.py") if fast else ("unit", "golden", "fuzz", "lab")
     tests = [str(_in_clone("tests") / part) for part in parts]
+    measuring = [str(CLONE / "tests" / file) for file in MEASURING]
     workers = os.environ.get("VLAB_TEST_WORKERS") or str(WORKERS_PER_PROCESSOR * (os.cpu_count() or 1))
     steps = {
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
         "mypy": ["mypy"],
-        "pytest": ["pytest", "-n", workers, *(pytest_options or tests)],
+        "pytest": ["pytest", "-n", workers, *(pytest_options or [*tests, *(f"--ignore={file}" for file in measuring)])],
     }
+    if not fast and not pytest_options:
+        steps["pytest, tests that measure rates"] = ["pytest", "-n", "2", "--dist", "loadfile", *measuring]
     failed = []
     for name, argv in steps.items():
         click.echo(f"== {name}", err=True)

@@ -89,7 +89,7 @@ class Answer:
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
-    """As DESIGN.md's `where` document; times count from the first sighting, in ns."""
+    """One document of `where --json` (docs/commands.md); times count from the first sighting, in ns."""
     frame, ending = answer.frame, answer.ending
     return {
         "schema": 1,

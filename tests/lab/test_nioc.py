@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -237,18 +238,19 @@ def test_nioc_17_traffic_between_vms_of_a_host_takes_no_part(vlab: RunningLab) -
 
 
 def test_nioc_20_a_pnic_that_is_opted_out_sends_first_come_first_served(vlab: RunningLab) -> None:
-    flows = (udp("esx1.vmk0", "m1", "2G"), udp("web1", "m6", "2G"))
+    """One offers six times as much as the other: first come, first served it gets six sevenths, by shares a half."""
+    unlike = (udp("esx1.vmk0", "m1", "1G"), udp("web1", "m6", "6G"))
     with changed(
         vlab, "switch dvs0", "network_io_control.opt_out={esx1: [vmnic0]}", back=("network_io_control.opt_out=",)
     ):
         for _ in range(TRIES):
-            fifo = {o.flow.sender: o.received * 1.03 / LINK for o in vlab.load(*flows, seconds=3)}
-            if fifo["web1"] > 0.4:  # by shares it would be a third
+            fifo = {o.flow.sender: o.received * 1.03 / LINK for o in vlab.load(*unlike, seconds=3)}
+            if fifo["web1"] > 0.65:
                 break
-            assert vlab.client.ask("queues", seconds=0.5)["idle"] <= BUSY_IDLE, fifo
         else:
+            assert os.getloadavg()[0] > (os.cpu_count() or 1), fifo
             pytest.skip("could not tell: this machine was too busy")
-    assert_sends(vlab, {"faultTolerance": 13.33, "virtualMachine": 6.67}, *flows)
+    assert_sends(vlab, {"faultTolerance": 10.3, "virtualMachine": 9.7}, *unlike)
 
 
 def test_nioc_03_a_flooded_pnic_costs_another_one_nothing(vlab: RunningLab) -> None:
