@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -237,20 +236,33 @@ def test_nioc_17_traffic_between_vms_of_a_host_takes_no_part(vlab: RunningLab) -
     assert_sends(vlab, {"faultTolerance": 20}, udp("web1", "web3", "3G"), FT)
 
 
+def load_and_idle(lab: RunningLab, *flows: Flow, seconds: float) -> tuple[list[Outcome], float]:
+    """What flows made of it, and how idle the machine was meanwhile; for pNICs that have no classes to look at."""
+    outcomes: list[Outcome] = []
+    with closing(LabClient(lab.client.directory)) as other:
+        thread = threading.Thread(target=lambda: outcomes.extend(lab.load(*flows, seconds=seconds)))
+        thread.start()
+        idle = float(other.ask("queues", seconds=seconds)["idle"])
+        thread.join()
+    return outcomes, idle
+
+
 def test_nioc_20_a_pnic_that_is_opted_out_sends_first_come_first_served(vlab: RunningLab) -> None:
-    """One offers six times as much as the other: first come, first served it gets six sevenths, by shares a half."""
-    unlike = (udp("esx1.vmk0", "m1", "1G"), udp("web1", "m6", "6G"))
+    """By shares web1 never has more than a third; without them who comes first does, and bursts make that vary."""
+    unlike = (udp("esx1.vmk0", "m1", "1400M"), udp("web1", "m6", "8G"))
     with changed(
         vlab, "switch dvs0", "network_io_control.opt_out={esx1: [vmnic0]}", back=("network_io_control.opt_out=",)
     ):
+        fifo, idle = 0.0, 0.0
         for _ in range(TRIES):
-            fifo = {o.flow.sender: o.received * 1.03 / LINK for o in vlab.load(*unlike, seconds=3)}
-            if fifo["web1"] > 0.65:
+            outcomes, idle = load_and_idle(vlab, *unlike, seconds=4)
+            (fifo,) = (o.received * 1.03 / LINK for o in outcomes if o.flow.sender == "web1")
+            if fifo > 0.4:
                 break
         else:
-            assert os.getloadavg()[0] > (os.cpu_count() or 1), fifo
+            assert idle <= BUSY_IDLE, fifo
             pytest.skip("could not tell: this machine was too busy")
-    assert_sends(vlab, {"faultTolerance": 10.3, "virtualMachine": 9.7}, *unlike)
+    assert_sends(vlab, {"faultTolerance": 13.33, "virtualMachine": 6.67}, *unlike)
 
 
 def test_nioc_03_a_flooded_pnic_costs_another_one_nothing(vlab: RunningLab) -> None:

@@ -187,4 +187,4 @@ def test_a_page_of_a_thousand_hops_is_drawn_in_two_seconds(browser: Any, tmp_pat
         took.append(time.monotonic() - begin)
         if took[-1] < 2.0:
             break
-    assert min(took) < 2.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert min(took) < 2.0
