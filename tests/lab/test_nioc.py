@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,14 @@ def assert_sends(lab: RunningLab, wanted: Mapping[str, float], *flows: Flow, pni
 def judged_when_quiet(
     lab: RunningLab, flows: tuple[Flow, ...], right: Callable[[Mapping[str, Any]], bool], wanted: object
 ) -> None:
-    """A machine that was too busy is given another try, and a figure that it may have spoilt is no failure."""
+    """A window that something else may have spoilt is given another try; a machine that was too busy is no failure."""
+    seen = []
     for _ in range(TRIES):
         answer = measured(lab, *flows)
         if right(answer):
             return
-        assert answer["idle"] <= BUSY_IDLE, (wanted, [sent(answer, p["pnic"]) for p in answer["pnics"]])
+        seen.append((answer["idle"], [sent(answer, p["pnic"]) for p in answer["pnics"]]))
+    assert max(idle for idle, _ in seen) <= BUSY_IDLE, (wanted, seen)
     pytest.skip("could not tell: this machine was too busy")
 
 
@@ -236,33 +238,22 @@ def test_nioc_17_traffic_between_vms_of_a_host_takes_no_part(vlab: RunningLab) -
     assert_sends(vlab, {"faultTolerance": 20}, udp("web1", "web3", "3G"), FT)
 
 
-def load_and_idle(lab: RunningLab, *flows: Flow, seconds: float) -> tuple[list[Outcome], float]:
-    """What flows made of it, and how idle the machine was meanwhile; for pNICs that have no classes to look at."""
-    outcomes: list[Outcome] = []
-    with closing(LabClient(lab.client.directory)) as other:
-        thread = threading.Thread(target=lambda: outcomes.extend(lab.load(*flows, seconds=seconds)))
-        thread.start()
-        idle = float(other.ask("queues", seconds=seconds)["idle"])
-        thread.join()
-    return outcomes, idle
+def sent_of_the_link(lab: RunningLab, flow: Flow) -> float:
+    """What a flow alone made of the link, as the one who received it counted; for a pNIC that has no classes."""
+    (outcome,) = lab.load(flow, seconds=3)
+    return float(outcome.received) / LINK
 
 
 def test_nioc_20_a_pnic_that_is_opted_out_sends_first_come_first_served(vlab: RunningLab) -> None:
-    """By shares web1 never has more than a third; without them who comes first does, and bursts make that vary."""
-    unlike = (udp("esx1.vmk0", "m1", "1400M"), udp("web1", "m6", "8G"))
-    with changed(
-        vlab, "switch dvs0", "network_io_control.opt_out={esx1: [vmnic0]}", back=("network_io_control.opt_out=",)
-    ):
-        fifo, idle = 0.0, 0.0
-        for _ in range(TRIES):
-            outcomes, idle = load_and_idle(vlab, *unlike, seconds=4)
-            (fifo,) = (o.received * 1.03 / LINK for o in outcomes if o.flow.sender == "web1")
-            if fifo > 0.4:
-                break
-        else:
-            assert idle <= BUSY_IDLE, fifo
-            pytest.skip("could not tell: this machine was too busy")
-    assert_sends(vlab, {"faultTolerance": 13.33, "virtualMachine": 6.67}, *unlike)
+    """Its scheduler is a plain queue: a type's limit means nothing there, and means what it says once it is back."""
+    opted_out = "network_io_control.opt_out={esx1: [vmnic0]}"
+    flood = udp("web1", "m6", "2G")
+    with version_3(vlab, f"{POOLS}.virtualMachine.limit=200M"):
+        assert_sends(vlab, {"virtualMachine": 2}, flood)
+        with changed(vlab, "switch dvs0", opted_out, back=("network_io_control.opt_out=",)):
+            assert vlab.client.ask("queues", seconds=0.1)["pnics"][0]["pnic"] != "vmnic0"
+            assert sent_of_the_link(vlab, flood) > 0.5
+        assert_sends(vlab, {"virtualMachine": 2}, flood)
 
 
 def test_nioc_03_a_flooded_pnic_costs_another_one_nothing(vlab: RunningLab) -> None:
