@@ -10,7 +10,7 @@ from lab.client import Place
 from lab.errors import UsageError
 from lab.frame import BROADCAST, Tag
 from traffic.canary import PAYLOAD_SIZE, canary_payload, new_token, seq_offset
-from traffic.frames import FrameSpec, build, read_hex, read_pcap
+from traffic.frames import FrameSpec, build, check, read_hex, read_pcap
 
 DISCARD = 9
 RAW_ETHERTYPE = 0x88B5
@@ -58,8 +58,9 @@ def probe(sender: Place, receiver: Place, count: int, rate: float | None, *, vla
     """A canary question. Raises UsageError for what cannot be built."""
     token = new_token()
     payload = canary_payload(token, 0, max(PAYLOAD_SIZE, (size or 0) - HEADERS))
-    frame = build(_spec(sender, receiver, payload, vlans, src_mac, dst_mac, kind, size))
-    return Probe(sender, receiver, frame, token, seq_offset(frame), count, rate)
+    spec = _spec(sender, receiver, payload, vlans, src_mac, dst_mac, kind, size)
+    check(spec)
+    return Probe(sender, receiver, spec, token, count, rate)
 
 
 def frames_to_send(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from lab.answers.campaign import Campaign, campaign, ends_by_place, place_of_hop
@@ -12,42 +14,53 @@ from lab.answers.reading import Asked, Reader
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
 from lab.frame import Frame
+from lab.model import Topology
 from lab.observe.sightings import End, PointMap, Sighting, hops_of
 from lab.predict import Prediction, Predictor
 from lab.predict.exposure import Flow, could_see
 from lab.report.where import Answer
 from lab.state import State
+from traffic.canary import seq_offset
+from traffic.frames import FrameSpec, build
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What to send: `frame` whole, its canary's token, where its number stands, how many and how fast (frames/s)."""
+    """What to send: a frame, its canary's token, how many and how fast (frames/s)."""
 
     sender: Place
     receiver: Place
-    frame: bytes
+    spec: FrameSpec
     token: bytes
-    seq_at: int
     count: int = 3
     rate: float | None = None
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The first of them, whole. Built when first asked for: scapy takes 0.2 s to import."""
+        return build(self.spec)
+
+    @property
+    def seq_at(self) -> int:
+        """Where its number stands."""
+        return seq_offset(self.frame)
 
 
 def where(client: LabClient, probe: Probe, directory: Path | None = None) -> Answer:
     """Send, capture, compare. Raises CannotTell when the evidence is not good enough."""
     state = client.state()
-    predicted = _predict(client, probe, state)
     points = PointMap.of(client.plan)
-    with campaign(client, {probe.sender.node, probe.receiver.node}, directory) as running:
-        client.ask("sink", node=probe.receiver.node)
-        running.send([_job(probe)])
-        places = ends_by_place(points)
-        hops = [hop for p in predicted for hop in p.wire]
-        expected = Counter(places[place_of_hop(hop)] for hop in hops)
-        running.wait_for((end, probe.token, times) for end, times in expected.items())
-        running.settle()
-        running.stop()
-        by_seq = _by_seq(running, probe)
-        inside = {s.end for s in running.encapsulated() if s.token == probe.token}
+    with ThreadPoolExecutor(1) as meanwhile:
+        predicting = meanwhile.submit(_predict, client.topology, probe, state)
+        with campaign(client, {probe.sender.node, probe.receiver.node}, directory) as running:
+            predicted = predicting.result()
+            client.ask("sink", node=probe.receiver.node)
+            running.send([_job(probe)])
+            running.wait_for((end, probe.token, times) for end, times in _expected(points, predicted).items())
+            running.settle()
+            running.stop()
+            by_seq = _by_seq(running, probe)
+            inside = {s.end for s in running.encapsulated() if s.token == probe.token}
     _positive_control(by_seq, probe, predicted[0])
     asked = Asked(Frame.parse(probe.frame), len(probe.frame), probe.sender, probe.receiver)
     reader = Reader(client, asked, points, running.captured)
@@ -75,9 +88,15 @@ def _job(probe: Probe) -> dict[str, object]:
     }
 
 
-def _predict(client: LabClient, probe: Probe, state: State) -> list[Prediction]:
+def _expected(points: PointMap, predicted: Sequence[Prediction]) -> Counter[End]:
+    """How many frames each end should see."""
+    places = ends_by_place(points)
+    return Counter(places[place_of_hop(hop)] for prediction in predicted for hop in prediction.wire)
+
+
+def _predict(topology: Topology, probe: Probe, state: State) -> list[Prediction]:
     """One prediction a frame: what the pSwitches learn from the first matters for the next."""
-    predictor = Predictor(client.topology, state)
+    predictor = Predictor(topology, state)
     header = Frame.parse(probe.frame)
     predictions = []
     for _ in range(probe.count):

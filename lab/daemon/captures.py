@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.errors import CannotTell, LabError, SystemRefused, UsageError
 from lab.observe.dumpcap import Capture, CaptureStats, command_line
+from lab.observe.growing import Growing
 from lab.observe.pcapng import join_segments
 from lab.plan.names import linux_name
 from lab.realise import netlink
@@ -24,7 +25,8 @@ Needle = tuple[str, bytes, int]
 """(node, bytes, how often they must be in its file)."""
 LOOK_SECONDS = 0.01
 QUIET_SECONDS = 0.45
-"""Longer than a frame can stay in dumpcap: its ring hands over every 250 ms, and what it gets it writes at once."""
+"""Longer than a frame can stay in dumpcap (its ring hands over every 250 ms, and what it gets it writes at once) and on
+its way through switches together; the longest wire's delay comes on top."""
 HELD_SECONDS = 0.3
 """Longer than a frame can stay in dumpcap's ring."""
 
@@ -206,15 +208,15 @@ class Captures:
         return _all_alive(self._named(number))
 
     def settle(self, number: int, seconds: float, needle: bytes | None = None) -> bool:
-        """Until no file has grown for as long as dumpcap can hold a frame back, or, with a needle, by no frame that has
-        it: hosts and pSwitches may talk all the time. False: such frames still came at the end."""
+        """Until nothing can be left in dumpcap: no file has grown for so long or, with a needle, the newest frame that
+        has it was on its wire so long ago: hosts and pSwitches may talk all the time. False: such frames still came."""
         running = self._named(number)
-        deadline, seen, since = time.monotonic() + seconds, [-1], time.monotonic()
+        come = _Needles(running, needle) if needle else _Bytes(running)
+        quiet = QUIET_SECONDS + self._network.longest_way()
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            now = [_amount(running, node, needle) for node in running.files]
-            if now != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since >= QUIET_SECONDS:
+            come.look()
+            if come.quiet() >= quiet:
                 return True
             select.select([], [], [], LOOK_SECONDS)
         return False
@@ -247,11 +249,43 @@ class Captures:
         return {box: lost for box in boxes if (lost := self._network.ovs(box).frames_lost())}
 
 
-def _amount(running: _Running, node: str, needle: bytes | None) -> int:
-    """Bytes in a node's files, or how often the needle is in them."""
-    if needle is None:
-        return sum(path.stat().st_size for path in running.paths(node))
-    return sum(_count(running, path, [needle])[needle] for path in running.paths(node))
+class _Bytes:
+    """How long the files of a capture have not grown."""
+
+    def __init__(self, running: _Running) -> None:
+        self._running = running
+        self._size, self._since = -1, 0.0
+
+    def look(self) -> None:
+        files = (path for node in self._running.files for path in self._running.paths(node))
+        size = sum(path.stat().st_size for path in files)
+        if size != self._size:
+            self._size, self._since = size, time.monotonic()
+
+    def quiet(self) -> float:
+        return time.monotonic() - self._since
+
+
+class _Needles:
+    """How long ago the newest frame in the files of a capture was sent that has a needle; a file may begin meanwhile.
+
+    Where there is none yet, how long one has been waited for: the clock that frames are stamped with is the machine's.
+    """
+
+    def __init__(self, running: _Running, needle: bytes) -> None:
+        self._running, self._needle = running, needle
+        self._files: dict[Path, Growing] = {}
+        self._begun_ns = time.time_ns()
+
+    def look(self) -> None:
+        for path in (path for node in self._running.files for path in self._running.paths(node)):
+            if path not in self._files:
+                self._files[path] = Growing(path, self._needle)
+            self._files[path].look()
+
+    def quiet(self) -> float:
+        newest = max((file.newest_ns for file in self._files.values()), default=0)
+        return (time.time_ns() - (newest or self._begun_ns)) / 1e9
 
 
 def _all_alive(running: _Running) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lab.errors import CannotTell, MachineLacks
 
-_SECTION, _INTERFACE, _ENHANCED = 0x0A0D0D0A, 1, 6
+_SECTION, _INTERFACE, ENHANCED = 0x0A0D0D0A, 1, 6
 _LITTLE_MAGIC = b"\x4d\x3c\x2b\x1a"
 _OPT_END, _OPT_COMMENT, _OPT_NAME, _OPT_RESOLUTION = 0, 1, 2, 9
 
@@ -80,7 +80,7 @@ class CaptureFile:
                 return
             if kind == _INTERFACE:
                 _describe(section, data[at:end])
-            elif kind == _ENHANCED and (not needle or at <= hit < end):
+            elif kind == ENHANCED and (not needle or at <= hit < end):
                 packet = self._packet(section, data[at:end])
                 if needle in packet.data:  # not in a comment
                     yield packet
@@ -140,26 +140,52 @@ def survey(path: Path) -> Survey:
 
 
 def _surveyed(path: Path, data: mmap.mmap) -> Survey:
-    at, size, packets, comment, section = 0, len(data), 0, "", _Section()
-    links: set[int] = set()
-    while at + 12 <= size:
-        kind, length = struct.unpack_from(section.order + "II", data, at)
+    blocks, packets, comment, whole = Blocks(path), 0, "", 0
+    for kind, start, end in blocks.walk(data):
+        whole = end
         if kind == _SECTION:
-            section = _Section("<" if data[at + 8 : at + 12] == _LITTLE_MAGIC else ">")
-            (length,) = struct.unpack_from(section.order + "I", data, at + 4)
-        if length < 12 or length % 4 or (at == 0 and kind != _SECTION):
-            raise CannotTell(f"{path} is no pcapng file (byte {at})")
-        if at + length > size:
-            break
-        if kind == _SECTION:
-            said = dict(_options(section.order, data[at + 24 : at + length - 4])).get(_OPT_COMMENT, b"")
+            said = dict(_options(blocks.section.order, data[start + 24 : end - 4])).get(_OPT_COMMENT, b"")
             comment = said.decode(errors="replace")
-        elif kind == _INTERFACE:
-            _describe(section, data[at : at + length])
-            links.add(section.links[-1])
-        packets += kind == _ENHANCED
-        at += length
-    return Survey(comment, frozenset(links), packets, None if at == size else at)
+        packets += kind == ENHANCED
+    return Survey(comment, blocks.links, packets, None if whole == len(data) else whole)
+
+
+class Blocks:
+    """The blocks of one file, which may come in pieces: what one piece described, the next one knows.
+
+    `links`: the link types of all interfaces so far."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begun = False
+        self.section = _Section()
+        self.links: frozenset[int] = frozenset()
+
+    def walk(self, data: bytes | mmap.mmap) -> Iterator[tuple[int, int, int]]:
+        """(kind, start, end) of every whole block; the next piece begins where the last of them ends. Raises
+        CannotTell."""
+        at, size = 0, len(data)
+        while at + 12 <= size:
+            kind, length = struct.unpack_from(self.section.order + "II", data, at)
+            if kind == _SECTION:
+                self.section = _Section("<" if data[at + 8 : at + 12] == _LITTLE_MAGIC else ">")
+                (length,) = struct.unpack_from(self.section.order + "I", data, at + 4)
+            if length < 12 or length % 4 or (not self._begun and kind != _SECTION):
+                raise CannotTell(f"{self._path} is no pcapng file (byte {at})")
+            end = at + length
+            if end > size:
+                return
+            self._begun = True
+            if kind == _INTERFACE:
+                _describe(self.section, data[at:end])
+                self.links |= {self.section.links[-1]}
+            yield kind, at, end
+            at = end
+
+    def time_ns(self, data: bytes | mmap.mmap, start: int) -> int:
+        """When the packet was captured whose block begins at `start`, counted from the epoch."""
+        index, high, low = struct.unpack_from(self.section.order + "3I", data, start + 8)
+        return int((high << 32 | low) * 1_000_000_000 // self.section.ticks[index])
 
 
 def as_pcapng(path: Path, directory: Path) -> Path:
@@ -194,7 +220,7 @@ def join_segments(parts: Sequence[Path], out: Path) -> None:
                 elif kind == _INTERFACE and name not in names:
                     names.append(name)
                     file.write(block)
-                elif kind == _ENHANCED:
+                elif kind == ENHANCED:
                     stamp = (name, block[12:20], hash(block[20:]))
                     here[stamp] += 1
                     if here[stamp] > seen[stamp]:
@@ -215,7 +241,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes, str]]:
         if kind == _INTERFACE:
             _describe(section, block)
             name = section.names[-1]
-        elif kind == _ENHANCED:
+        elif kind == ENHANCED:
             name = section.names[struct.unpack_from("=I", block, 8)[0]]
         yield kind, block, name
         at += length

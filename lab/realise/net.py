@@ -251,6 +251,10 @@ class Network:
         self.ovs(box).settle()
         return box
 
+    def longest_way(self) -> float:
+        """Seconds that a frame may be held back between sites, all of the long ways one after another."""
+        return sum(wire.cable.way.delay + wire.cable.way.jitter for wire in self.wires if wire.cable.way)
+
     def settle_changes(self) -> None:
         """The same for the boxes whose rows have changed since they last settled; at once when there is none."""
         due = [box for box, changes in dict(self._changed).items() if self._settled_at.get(box, 0) < changes]
