@@ -16,6 +16,8 @@ from typing import Any
 from lab.errors import CannotTell, SystemRefused
 
 READY = b"File:"
+READY_SECONDS = 60.0
+"""A box with thirty interfaces in an emulated VM took more than 20."""
 RING_MIB = 2
 """Ring buffer of each interface: enough for 10,000 short frames until dumpcap's thread gets to run."""
 QUEUE = 10_000_000
@@ -81,7 +83,7 @@ class Capture:
         except OSError as error:
             raise SystemRefused(f"{self._target}: {error.strerror}") from error
 
-    def wait_ready(self, seconds: float = 20.0) -> None:
+    def wait_ready(self, seconds: float = READY_SECONDS) -> None:
         """Until dumpcap captures on every interface. Raises SystemRefused with its own words."""
         deadline = time.monotonic() + seconds
         assert self.process.stderr is not None

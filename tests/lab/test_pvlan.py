@@ -121,7 +121,7 @@ def test_pvl_10_isolation_is_not_enforced_between_machines_on_a_plain_pswitch(vl
     assert vlab.where("gw", "iso1", count=1).disposition == "delivered"
 
 
-def test_pvl_11_a_router_takes_isolated_traffic_back(vlab: RunningLab) -> None:
+def test_pvl_11_atk_10_a_router_takes_isolated_traffic_back(vlab: RunningLab) -> None:
     """ATK-10: layer 2 is isolated, layer 3 goes around it."""
     assert vlab.where("iso1", "iso3", count=1).disposition != "delivered"
     gateway = vlab.vm("gw")

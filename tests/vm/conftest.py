@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 import image
 import pytest
-from machine import Machine, booted, say
+from machine import CLONE, IN_GUEST, Machine, Ready, booted, say
+from vagrant import Vagrant
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -22,6 +25,13 @@ PROGRAMS = {
 }
 DIRECTORY = os.environ.get("VLAB_VM_DIRECTORY")
 """Where images are kept from run to run; a temporary directory, built anew and removed, unless it is set."""
+
+HAS_LIBVIRT = bool(
+    shutil.which("vagrant")
+    and shutil.which("libvirtd", path="/usr/sbin:/usr/bin")
+    and Path("/usr/share/doc/vagrant-libvirt").exists()
+)
+PROVISION = re.findall(r"<<~SHELL\n(.*?)^ *SHELL$", (CLONE / "Vagrantfile").read_text(), re.DOTALL | re.MULTILINE)[0]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +59,7 @@ def place() -> Iterator[Path]:
         yield Path(DIRECTORY)
         return
     with tempfile.TemporaryDirectory(prefix="vlab-vm-") as directory:
+        Path(directory).chmod(0o755)  # Vagrant runs as an ordinary user
         yield Path(directory)
 
 
@@ -65,10 +76,56 @@ def bare(place: Path) -> image.Image:
 
 
 @pytest.fixture(scope="session")
-def machine(bare: image.Image, place: Path) -> Iterator[Machine]:
-    """The bare VM, up, with the project's folder in it; what was measured is told at the end."""
-    with booted(bare, place / "plain") as running:
-        running.put_clone()
-        yield running
-        for what, seconds in running.times.items():
-            say(f"{what}: {seconds} s")
+def vagrant(place: Path) -> Iterator[Vagrant]:
+    """Vagrant in a copy of the project; its VM, if one was made, is gone at the end."""
+    if shutil.which("vagrant") is None:
+        pytest.skip("this machine lacks vagrant: ./vlab test --vm installs it")
+    home = place / "vagrant"
+    ours = Vagrant(home)
+    ours.copy_clone()
+    yield ours
+    ours.destroy()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ready(bare: image.Image, place: Path, request: pytest.FixtureRequest) -> Iterator[Ready]:
+    """The VM as `vagrant up` leaves it. Where that cannot run, a plain QEMU with the Vagrantfile's own words stands in,
+    and says so."""
+    with _by_vagrant(bare, request) if HAS_LIBVIRT else _by_qemu(bare, place) as found:
+        yield found
+
+
+@contextmanager
+def _by_vagrant(bare: image.Image, request: pytest.FixtureRequest) -> Iterator[Ready]:
+    vagrant: Vagrant = request.getfixturevalue("vagrant")
+    vagrant.add_box(bare)
+    begun = monotonic()
+    vagrant.up()
+    say(f"vagrant up, provisioning from bare: {monotonic() - begun:.0f} s")
+    machine = vagrant.machine()
+    yield Ready(
+        machine,
+        provision=lambda: vagrant("provision", timeout=900.0),
+        ssh=lambda command: vagrant.ssh(command),
+        captures=lambda: [str(path) for path in vagrant.project.glob("captures/*/*/*.pcapng")],
+    )
+
+
+@contextmanager
+def _by_qemu(bare: image.Image, place: Path) -> Iterator[Ready]:
+    say("no vagrant-libvirt here: `vagrant validate` and a plain boot of the same image stand in for `vagrant up`")
+    with booted(bare, place / "plain") as machine:
+        machine.put_clone()
+        machine.timed("provisioning from bare", PROVISION, 1200.0)
+        yield Ready(
+            machine,
+            provision=lambda: _said(machine, PROVISION),
+            ssh=lambda command: _said(machine, f"bash -lc '{command}'"),
+            captures=lambda: _said(machine, f"ls {IN_GUEST}/captures/*/*/*.pcapng").split(),
+        )
+
+
+def _said(machine: Machine, command: str) -> str:
+    done = machine.run(command, 900.0)
+    return done.stdout + done.stderr

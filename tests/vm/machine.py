@@ -7,9 +7,9 @@ import shlex
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -33,7 +33,6 @@ class Machine:
 
     port: int
     key: Path
-    times: dict[str, float] = field(default_factory=dict)
 
     def run(
         self, command: str, timeout: float = 600.0, check: bool = True, data: bytes | None = None
@@ -46,11 +45,15 @@ class Machine:
         return subprocess.CompletedProcess(command, done.returncode, out, err)
 
     def timed(self, what: str, command: str, timeout: float = 600.0) -> str:
-        """The same, with its seconds kept in `times`; stdout."""
+        """The same, and it is told how long it took; stdout."""
+        with self.timing(what):
+            return self.run(command, timeout).stdout
+
+    @contextmanager
+    def timing(self, what: str) -> Iterator[None]:
         begun = monotonic()
-        done = self.run(command, timeout)
-        self.times[what] = round(monotonic() - begun, 1)
-        return done.stdout
+        yield
+        say(f"{what}: {monotonic() - begun:.1f} s")
 
     def put_clone(self) -> None:
         """The project's files, as git knows them, in the place where Vagrant puts them."""
@@ -67,6 +70,17 @@ class Machine:
                  "BatchMode": "yes", "ConnectTimeout": "20", "ServerAliveInterval": "60"}  # fmt: skip
         options = [word for name, value in quiet.items() for word in ("-o", f"{name}={value}")]
         return ["ssh", "-i", str(self.key), "-p", str(self.port), *options, f"{USER}@127.0.0.1"]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A VM with the lab set up in it. `provision()` does that again and `ssh(command)` is `vagrant ssh -c`; both return
+    what was said. `captures()` are the files that the host sees."""
+
+    machine: Machine
+    provision: Callable[[], str]
+    ssh: Callable[[str], str]
+    captures: Callable[[], list[str]]
 
 
 @contextmanager
@@ -88,9 +102,8 @@ def booted(image: Image, directory: Path, kernel_words: str = "") -> Iterator[Ma
     with (directory / "qemu.log").open("w") as log:
         qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        begun = monotonic()
-        _wait_for_ssh(machine, qemu, directory)
-        machine.times["boot to ssh"] = round(monotonic() - begun, 1)
+        with machine.timing("boot to ssh"):
+            _wait_for_ssh(machine, qemu, directory)
         yield machine
     finally:
         qemu.kill()
