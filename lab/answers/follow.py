@@ -150,9 +150,7 @@ class _Teller:
     def _trails(self, group: Sequence[list[Found]], sender: Place | None) -> list[Trail]:
         """Of frames for many or for strangers: no end to ask about, so only what was seen."""
         observed = [hops_of(self.points, *self._sightings(seen, sender), latest) for seen in group]
-        for seq, (hops, seen) in enumerate(zip(observed, group, strict=True)):
-            raw = {(f.end[1], f.time_ns): f.raw for f in seen}
-            self.others += [Caught(seq, n, h, raw[h.interface, h.time_ns or 0]) for n, h in enumerate(hops, start=1)]
+        self.others += caught_of(observed, group)
         return grouped(observed)
 
     def _sightings(self, seen: Sequence[Found], sender: Place | None) -> tuple[list[Sighting], dict[bytes, End]]:
@@ -160,6 +158,13 @@ class _Teller:
         plain = [Sighting(f.end, f.time_ns, f.frame, name, 0) for f in seen if not f.encapsulation]
         origin = {name: (sender.node, sender.interface)} if sender is not None else {}
         return plain, origin
+
+
+def caught_of(observed: Sequence[tuple[Hop, ...]], frames: Sequence[Sequence[Found]]) -> Iterator[Caught]:
+    """The captured frames of plain trails, numbered as their hops are."""
+    for seq, (hops, seen) in enumerate(zip(observed, frames, strict=True)):
+        raw = {(found.end[1], found.time_ns): found.raw for found in seen}
+        yield from (Caught(seq, n, hop, raw[hop.interface, hop.time_ns or 0]) for n, hop in enumerate(hops, start=1))
 
 
 def macs(client: LabClient, state: State) -> dict[str, Place]:

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 
-from lab.answers.follow import Found, by_frame, found_in, grouped
+from lab.answers.follow import Found, by_frame, caught_of, found_in, grouped
 from lab.answers.wanted import Wanted
 from lab.client import places_of
 from lab.errors import CannotTell, UsageError
@@ -49,8 +49,9 @@ def follow_files(paths: Sequence[Path], wanted: Wanted, topology: Topology | Non
     frames = list(by_frame(found).values())
     _one_clock(frames)
     senders = {p.mac: (p.node, p.interface) for p in places_of(topology).values()} if topology is not None else {}
-    told = grouped([_hops(frame, plan, senders) for frame in frames])
-    return Followed(wanted.text, len(frames), (), tuple(told), tuple(notes)), not notes
+    observed = [_hops(frame, plan, senders) for frame in frames]
+    caught = tuple(caught_of(observed, frames))
+    return Followed(wanted.text, len(frames), (), tuple(grouped(observed)), tuple(notes), caught), not notes
 
 
 def _opened(path: Path, directory: Path) -> tuple[Path, Survey]:

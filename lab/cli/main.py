@@ -36,7 +36,7 @@ VERBS = {
     "top": "lab.cli.top:top",
     "neighbors": "lab.cli.neighbors:neighbors",
     "graph": "lab.cli.picture:graph",
-    "report": "lab.cli.picture:report",
+    "report": "lab.cli.report:report",
     "extcap": "lab.cli.extcap:extcap",
     "evidence": "lab.cli.evidence:evidence",
     "nioc": "lab.cli.nioc:nioc",

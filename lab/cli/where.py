@@ -83,12 +83,10 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     if flow is not None and token is not None:
         raise UsageError("--flow or --token, not both")
     if captures:
-        file, captures = _sorted(files, captures)
+        file, captures = topology_and_captures(files, captures)
         _offline(file, captures, flow, token, out)
         return
-    if len(files) > 1:
-        raise UsageError(f"one topology FILE, not {len(files)} (captures need --pcap)")
-    file = files[0] if files else None
+    file, _ = topology_and_captures(files, ())
     if testing:
         _self_test(file, lab, out)
     elif flow is not None or token is not None:
@@ -99,13 +97,26 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
         _canaries(file, lab, sender, receiver, out, look)
 
 
-def _sorted(files: tuple[Path, ...], captures: tuple[Path, ...]) -> tuple[Path | None, tuple[Path, ...]]:
-    """A shell has put the second and later of `--pcap *.pcapng` where the topology FILE stands."""
-    more = tuple(path for path in files if path.suffix not in (".yaml", ".yml"))
+def topology_and_captures(
+    files: tuple[Path, ...], captures: tuple[Path, ...]
+) -> tuple[Path | None, tuple[Path, ...]]:  # fmt: skip
+    """A shell has put the second and later of `--pcap *.pcapng` where the topology FILE stands. Raises UsageError."""
+    if not captures and len(files) > 1:
+        raise UsageError(f"one topology FILE, not {len(files)} (captures need --pcap)")
+    more = tuple(path for path in files if captures and path.suffix not in (".yaml", ".yml"))
     topologies = [path for path in files if path not in more]
     if len(topologies) > 1:
         raise UsageError(f"one topology FILE, not {len(topologies)}")
     return topologies[0] if topologies else None, (*captures, *more)
+
+
+def wanted_in(flow: str | None, token: str | None, places: Mapping[str, Any]) -> Any:
+    """What --flow or --token asks for, the lab's canaries without both. Raises UsageError."""
+    from lab.answers.wanted import canaries, flow_wanted, token_wanted
+
+    if flow is not None:
+        return flow_wanted(flow, places)
+    return token_wanted(token) if token is not None else canaries()
 
 
 def _canaries(
@@ -150,13 +161,12 @@ def _self_test(file: Path | None, lab: str | None, out: Output) -> None:
 
 def _live(file: Path | None, lab: str | None, flow: str | None, token: str | None, seconds: float, out: Output) -> None:
     from lab.answers.follow import follow
-    from lab.answers.wanted import flow_wanted, token_wanted
     from lab.report.follow import as_json, as_text
 
     if out.baseline:
         raise UsageError("--baseline compares answers about canaries (--from, --to)")
     with opened(file, lab) as client:
-        wanted = flow_wanted(flow, client.places) if flow is not None else token_wanted(token or "")
+        wanted = wanted_in(flow, token, client.places)
         state = client.state() if out.evidence else None
         told = follow(client, wanted, seconds, out.directory, lambda: click.echo("watching", err=True))
         _keep(client, state, out, as_json(told), as_text(told), told.caught)
@@ -169,15 +179,11 @@ def _offline(
     file: Path | None, captures: tuple[Path, ...], flow: str | None, token: str | None, out: Output
 ) -> None:  # fmt: skip
     from lab.answers.offline import follow_files
-    from lab.answers.wanted import canaries, flow_wanted, token_wanted
     from lab.client import places_of
     from lab.topology import read_topology_file
 
     topology = read_topology_file(file) if file else None
-    if flow is not None:
-        wanted = flow_wanted(flow, places_of(topology) if topology else {})
-    else:
-        wanted = token_wanted(token) if token is not None else canaries()
+    wanted = wanted_in(flow, token, places_of(topology) if topology else {})
     told, whole = follow_files(captures, wanted, topology)
     _say_followed(told, out)
     if not whole:

@@ -1,48 +1,50 @@
-"""An answer as one self-contained page: the picture with the trail drawn on it, each hop's frame, who saw it and who
+"""An answer as one self-contained page: the picture with every way drawn on it, each hop's frame, who saw it and who
 could have, the isolation matrix, drops, versions. It loads nothing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from typing import Any
 
-from lab.frame import Hop, Point
 from lab.predict.passing import CouldSee
+from lab.report.follow import Followed
 from lab.report.picture import STYLE, Picture
 from lab.report.verify import Report
-from lab.report.where import Answer, Caught, Seen, verdict
+from lab.report.ways import HOP_HEADS, Way, anchor_of, drawn, frames_of, hop_rows, on_paper, ways_of, ways_table
+from lab.report.where import Answer, Seen, verdict
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, str]]]]
-_GUEST = frozenset({Point.VNIC_TX, Point.VNIC_RX, Point.VMK_TX, Point.VMK_RX, Point.NIC_TX, Point.NIC_RX})
-_INSIDE = frozenset({Point.DISPATCH, Point.SWITCH_OUTPUT})
 
 
 @dataclass(frozen=True)
 class Page:
-    """`layers` decodes a captured frame; `drops` are rows of box, switch, port, reason, statement, frames; `facts` are
-    what the reader should know of the run, in order."""
+    """`told`: what was asked, with a direction for each answer; `warning`: what must be known before anything else;
+    `drops` are rows of box, switch, port, reason, statement, frames; `facts` are what the reader should know of the
+    run, in order."""
 
     title: str
     picture: Picture
-    answers: tuple[Answer, ...] = ()
+    told: Followed | None = None
     matrix: Report | None = None
     drops: tuple[Mapping[str, Any], ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    warning: str = ""
 
 
-def render(page: Page, layers: Mapping[bytes, Layers]) -> str:
-    """The HTML document. `layers`: each captured frame, decoded."""
+def render(page: Page, decode: Callable[[bytes], Layers]) -> str:
+    """The HTML document. `decode` is asked for each frame that is shown, once."""
     own = files("lab.report")
     css, script = ((own / name).read_text() for name in ("page.css", "page.js"))
-    data = json.dumps(_data(page, layers), ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    ways = ways_of(page.told) if page.told is not None else []
+    data = json.dumps(_data(page, ways, decode), ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(page.title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{css}{STYLE}</style></head><body><main>{''.join(_parts(page))}</main>"
+        f"<style>{STYLE}{css}</style></head><body><main>{''.join(_parts(page, ways))}</main>"
         f'<script type="application/json" id="data">{data}</script><script>{script}</script></body></html>\n'
     )
 
@@ -50,63 +52,45 @@ def render(page: Page, layers: Mapping[bytes, Layers]) -> str:
 # -- what the script draws with
 
 
-def _data(page: Page, layers: Mapping[bytes, Layers]) -> dict[str, Any]:
+def _data(page: Page, ways: Sequence[Way], decode: Callable[[bytes], Layers]) -> dict[str, Any]:
     frames: dict[bytes, int] = {}
-    trails = []
-    for answer in page.answers:
-        caught = _by_hop(answer.caught)
-        for trail in answer.trails:
-            hops = list(_hops(trail.hops, page.picture, caught, frames))
-            trails.append({"hops": hops})
-    return {"trails": trails, "frames": [layers.get(raw, ()) for raw in frames]}
+    trails = [{"title": way.title, "hops": list(_hops(way, page.picture, frames))} for way in ways]
+    return {"trails": trails, "frames": [decode(raw) for raw in frames]}
 
 
-def _by_hop(caught: Sequence[Caught]) -> dict[tuple[Any, ...], bytes]:
-    return {c.hop.key: c.data for c in reversed(caught)}
-
-
-def _hops(
-    hops: Sequence[Hop], picture: Picture, caught: Mapping[tuple[Any, ...], bytes], frames: dict[bytes, int]
-) -> Iterator[dict[str, Any]]:
-    start = next((hop.time_ns for hop in hops if hop.time_ns is not None), 0)
-    raw = b""
-    for number, hop in enumerate(hops, start=1):
-        raw = caught.get(hop.key, raw)
-        x, y = picture.anchors.get(_anchor(hop), (None, None))
+def _hops(way: Way, picture: Picture, frames: dict[bytes, int]) -> Iterator[dict[str, Any]]:
+    """`cells` are those of the table; a hop without a frame of its own shows that of the hop before it."""
+    caught, raw = frames_of(way), b""
+    for hop, cells in zip(way.hops, hop_rows(way.hops), strict=True):
+        raw = caught.get((*hop.key, hop.encapsulation), raw)
+        x, y = anchor_of(hop, picture) or (None, None)
         yield {
-            "n": number,
             "x": x,
             "y": y,
             "box": hop.box,
             "frame_was": hop.observation,
-            "point": hop.point.value,
-            "interface": hop.interface,
-            "vlan": "/".join(map(str, hop.vlans)) or "-",
-            "us": "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}",
+            "cells": cells,
             "evidence": hop.evidence,
-            "decided": " ".join((*([str(hop.reason)] if hop.reason else []), *hop.statements)),
             "dropped": hop.reason is not None,
             "frame": frames.setdefault(raw, len(frames)) if raw else None,
         }
 
 
-def _anchor(hop: Hop) -> tuple[str, str]:
-    if hop.point in _INSIDE:
-        return hop.box, hop.switch
-    return (hop.node if hop.point in _GUEST else hop.box), hop.interface
-
-
 # -- what is there without it
 
 
-def _parts(page: Page) -> Iterator[str]:
+def _parts(page: Page, ways: Sequence[Way]) -> Iterator[str]:
     yield f"<h1>{escape(page.title)}</h1>"
-    for answer in page.answers:
+    answers = page.told.answers if page.told is not None else ()
+    if page.warning:
+        yield f'<p class="verdict bad" role="alert">✘ {escape(page.warning)}</p>'
+    for answer in answers:
         mark, kind = ("✔", "good") if answer.agrees else ("✘", "bad")
         said = escape(f"{answer.sender} → {answer.receiver}: {verdict(answer)}")
         yield f'<p class="verdict {kind}">{mark} {said}</p>'
-    yield from _picture(page)
-    for answer in page.answers:
+    yield from (f"<p>{escape(note)}</p>" for note in (page.told.notes if page.told is not None else ()))
+    yield from _picture(page, ways)
+    for answer in answers:
         yield from _exposure(answer)
     if page.matrix is not None:
         yield from _matrix(page.matrix)
@@ -114,26 +98,22 @@ def _parts(page: Page) -> Iterator[str]:
     yield "<section><h2>How this was made</h2>" + _table("", ("what", "value"), page.facts) + "</section>"
 
 
-def _picture(page: Page) -> Iterator[str]:
-    drawn = page.picture
-    box = f'viewBox="0 0 {drawn.width:.0f} {drawn.height:.0f}"'
-    yield '<section aria-label="The way of the frame"><h2>Where it went</h2><div class="scroll">'
-    yield f'<svg class="pic" id="picture" role="img" aria-label="The datacentre" width="{drawn.width:.0f}" '
-    yield f'height="{drawn.height:.0f}" {box}>{drawn.body}<g id="trail"></g></svg></div>'
-    if page.answers:
-        yield from _controls(page)
+def _picture(page: Page, ways: Sequence[Way]) -> Iterator[str]:
+    picture = page.picture
+    box = f'viewBox="0 0 {picture.width:.0f} {picture.height:.0f}"'
+    heading = "Where it went" if ways else "The datacentre"
+    yield f'<section aria-label="{heading}"><h2>{heading}</h2><div class="scroll">'
+    yield f'<svg class="pic" id="picture" role="img" aria-label="The datacentre" width="{picture.width:.0f}" '
+    yield f'height="{picture.height:.0f}" {box}>{picture.body}'
+    if len(ways) > 1:
+        yield f'<g id="courses">{"".join(drawn(ways, picture))}</g>'
+    yield '<g id="trail"></g></svg></div>'
+    if ways:
+        yield from _controls(ways)
     yield "</section>"
 
 
-def _controls(page: Page) -> Iterator[str]:
-    options, number = [], 0
-    for answer in page.answers:
-        for trail in answer.trails:
-            last = trail.hops[-1]
-            end = f"dropped: {last.reason}" if last.reason else f"to {last.node}"
-            words = f"{answer.sender} {end} ({last.box} {last.interface}), {trail.count} frames"
-            options.append(f'<option value="{number}">{escape(words)}</option>')
-            number += 1
+def _controls(ways: Sequence[Way]) -> Iterator[str]:
     yield '<div class="bar" role="toolbar" aria-label="Step through the trail">'
     for name, words in (
         ("first", "First"),
@@ -143,13 +123,20 @@ def _controls(page: Page) -> Iterator[str]:
         ("last", "Last"),
     ):
         yield f'<button type="button" id="{name}">{words}</button>'
-    yield f'<label>Trail <select id="which">{"".join(options)}</select></label>'
+    options = (f'<option value="{n}">{n + 1}: {escape(way.title)}</option>' for n, way in enumerate(ways))
+    yield f'<label>Way <select id="which">{"".join(options)}</select></label>'
+    if len(ways) > 1:
+        yield '<label><input type="checkbox" id="others" checked> the other ways too</label>'
     yield '<input type="range" id="range" min="0" value="0" aria-label="Hop"></div>'
-    yield '<p><output id="step" aria-live="polite"></output></p><div class="two"><div><table id="hops"><thead><tr>'
-    heads = ("hop", "box", "frame", "point", "interface", "VLAN", "µs", "evidence", "decided by")
-    yield "".join(f'<th scope="col">{head}</th>' for head in heads)
-    yield '</tr></thead><tbody></tbody></table></div><div id="frame" aria-label="The frame at this hop"></div></div>'
-    yield "<p><small>Keys: ← → step, Home and End, space plays.</small></p>"
+    yield '<p><output id="step" aria-live="polite"></output></p><div class="two"><div class="screen">'
+    heads = "".join(f'<th scope="col">{head}</th>' for head in HOP_HEADS)
+    yield f'<table id="hops" role="grid" aria-label="Hops"><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>'
+    yield '<div id="frame" aria-label="The frame at this hop"></div></div>'
+    yield '<p class="screen"><small>Keys: ← → step, Home and End, space plays; ↑ ↓ in the table.</small></p>'
+    if len(ways) > 1:
+        yield "".join(ways_table(ways))
+    yield f'<div class="paper">{"".join(on_paper(ways))}</div>'
+    yield "<noscript><style>.paper{display:block!important}.bar,.two,.screen{display:none}</style></noscript>"
 
 
 def _exposure(answer: Answer) -> Iterator[str]:

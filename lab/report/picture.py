@@ -138,7 +138,7 @@ class _Drawing:
             host = item.name
         self._anchor(item, x, y, host)
         if item.style:
-            self.shapes.append(_shape(item, x, y, host))
+            self.shapes.append(shape(item, x, y, host))
         for placed in item.inside:
             self._put(placed.item, x + placed.x, y + placed.y, host)
 
@@ -221,7 +221,8 @@ def _edges(topology: Topology, switch: str, ports: Mapping[str, list[str]]) -> t
     return [p for p in mine if p not in below], [p for p in mine if p in below]
 
 
-def _shape(item: Item, x: float, y: float, host: str) -> str:
+def shape(item: Item, x: float, y: float, host: str) -> str:
+    """SVG of one item; `host` is what it stands in."""
     name = f"{host} {item.name}" if item.role in ("pNIC", "vNIC", "switch") else item.name
     size = f'width="{item.width:.1f}" height="{item.height:.1f}"'
     box = f'<rect class="{item.style}" x="{x:.1f}" y="{y:.1f}" {size} rx="5"/>'

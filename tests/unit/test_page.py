@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from answered import answer, both_ways, topology_named
 
 from lab.client import places_of
-from lab.frame import Frame
 from lab.model import Topology
-from lab.predict import predict
-from lab.predict.exposure import Flow, could_see
+from lab.report.follow import Followed
 from lab.report.page import Page, render
 from lab.report.picture import picture, svg
 from lab.report.verify import Difference, Report
-from lab.report.where import Answer, Caught, Trail
-from lab.teaming import initial_state
-from lab.topology import read_topology_file
+from lab.report.where import Answer
 from traffic.frames import layers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,33 +31,15 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--window-size=1300,900")  # fmt: skip
 
 
-def topology_named(name: str) -> Topology:
-    return read_topology_file(ROOT / "topologies" / f"{name}.yaml")
-
-
-def answer(topology: Topology, sender: str, to: str, longer: int = 0) -> Answer:
-    """As foretold, with one frame that was caught at each hop; `longer`: a first trail of so many hops."""
-    places, state = places_of(topology), initial_state(topology)
-    frame = Frame(places[sender].mac, places[to].mac, (), 0x88B5, b"</script><b>".ljust(46, b"x"))
-    said = predict(topology, state, sender, frame)
-    trails = [Trail(3, trail) for trail in sorted(said.trails(), key=lambda t: t[-1].node != places[to].node)]
-    if longer:
-        many = tuple(trails[0].hops[n % len(trails[0].hops)] for n in range(longer))
-        trails.insert(0, Trail(1, many))
-    caught = tuple(Caught(0, n, hop, frame.to_bytes()) for n, hop in enumerate(trails[0].hops, start=1))
-    return Answer(
-        frame=frame, size=60, sender=sender, receiver=to, sent=3, disposition="delivered", flooded=True,
-        trails=tuple(trails), predicted=said.hops, agrees=True, differences=(), path=("esx1",), did_see=(),
-        could_see=could_see(topology, state, Flow(sender, to, frame)), caught=caught,
-    )  # fmt: skip
-
-
 def page(topology: Topology, *answers: Answer) -> str:
+    return page_of(topology, Followed("what", 3, answers))
+
+
+def page_of(topology: Topology, told: Followed) -> str:
     wrong = Difference("web1.eth0", "db1.eth0", "esx1:db1.eth0", "unicast", "f", (), 0, 1)
     names = tuple(nic.label for nic in topology.vnics)
     matrix = Report(12, 11, (wrong,), (), 99, 1.0, names, frozenset({("web1.eth0", "web2.eth0")}))
-    told = Page("Where & why", picture(topology), answers, matrix, (), (("kernel", "<6>"),))
-    return render(told, {c.data: layers(c.data) for a in answers for c in a.caught})
+    return render(Page("Where & why", picture(topology), told, matrix, (), (("kernel", "<6>"),)), layers)
 
 
 @pytest.mark.parametrize("file", sorted(path.stem for path in (ROOT / "topologies").glob("*.yaml")))
@@ -165,6 +146,66 @@ def test_a_page_plays_and_pauses_and_shows_another_trail(browser: Any, tmp_path:
     options[-1].click()
     assert step(browser).startswith("hop 1 ")
     assert "drop" in options[-1].text
+
+
+def test_each_way_of_a_flow_is_drawn_and_can_be_picked(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page_of(topology, both_ways(topology, "web1.eth0", "web2.eth0")))
+    rows = browser.find_elements("css selector", "#ways tbody tr")
+    assert len(browser.find_elements("css selector", "#courses polyline")) == len(rows) == 5
+    assert "1 of 2 frames" in rows[-1].text
+    rows[-1].find_element("tag name", "button").click()
+    assert [row.get_attribute("aria-current") for row in rows] == ["false"] * 4 + ["true"]
+    assert step(browser) == "hop 5 of 5"
+    browser.find_element("id", "others").click()
+    assert not browser.find_element("id", "courses").is_displayed()
+
+
+def test_the_table_of_hops_is_one_stop_of_the_tab_key_and_arrows_move_in_it(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page(topology, answer(topology, "web1.eth0", "web2.eth0")))
+    rows = browser.find_elements("css selector", "#hops tbody tr")
+    assert [row.get_attribute("tabindex") for row in rows] == ["-1"] * (len(rows) - 1) + ["0"]
+    rows[-1].send_keys(Keys.ARROW_UP)
+    browser.switch_to.active_element.send_keys(Keys.ARROW_UP)
+    assert step(browser) == f"hop {len(rows) - 2} of {len(rows)}"
+    assert browser.switch_to.active_element == rows[-3]
+
+
+def displayed(browser: Any, *selectors: str) -> list[bool]:
+    found = (browser.find_element("css selector", selector) for selector in selectors)
+    return [element.value_of_css_property("display") != "none" for element in found]
+
+
+@contextmanager
+def on_paper(browser: Any) -> Iterator[None]:
+    """For a reader whose screen is dark."""
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
+    yield
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_on_paper_every_way_is_there_and_no_button(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page_of(topology, both_ways(topology, "web1.eth0", "web2.eth0")))
+    assert displayed(browser, ".paper", ".bar") == [False, True]
+    with on_paper(browser):
+        assert displayed(browser, ".paper", ".bar") == [True, False]
+        assert not browser.find_element("id", "hops").is_displayed()
+        assert len(browser.find_elements("css selector", ".paper table")) == 5
+
+
+def test_on_paper_all_is_dark_on_white(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page(topology, answer(topology, "web1.eth0", "web2.eth0")))
+    with on_paper(browser):
+        body, text = (browser.find_element("css selector", name) for name in ("body", ".pic text"))
+        assert body.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
+        assert text.value_of_css_property("fill") == "rgb(0, 0, 0)"
+    assert base64.b64decode(browser.print_page()).startswith(b"%PDF")
 
 
 def test_the_matrix_can_be_read_without_colour(browser: Any, tmp_path: Path) -> None:
