@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import ip_address
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from re import fullmatch
 from typing import Any
 
 from lab.errors import UsageError
@@ -51,12 +53,34 @@ def places_of(topology: Topology) -> dict[str, Place]:
 
 
 def resolve(name: str, places: Mapping[str, Place]) -> Place:
-    """`web1` (its first vNIC), `web1.eth1`, `esx1.vmk0`, `esx1-vmk.vmk0`, `gw`. Raises UsageError."""
+    """`web1` (its first vNIC), `web1.eth1`, `esx1.vmk0`, `esx1-vmk.vmk0`, `gw`, or the address or MAC of one of them.
+    Raises UsageError."""
     for candidate in (name, f"{name}.eth0", name.replace("-vmk.", ".")):
         if candidate in places:
             return places[candidate]
+    if is_address(name):
+        return _addressed(name, places)
     known = [label.removesuffix(".eth0") for label in places]
     raise UsageError(f"no VM, vmknic or machine {name!r}{nearest(name, known)}")
+
+
+def is_address(text: str) -> bool:
+    """An IP address or a MAC; a name may be all digits and dots, but is no address then."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return fullmatch(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}", text) is not None
+    return True
+
+
+def _addressed(text: str, places: Mapping[str, Place]) -> Place:
+    wanted = text.lower().replace("-", ":")
+    for place in places.values():
+        if wanted in (place.address.split("/")[0].lower(), place.mac):
+            return place
+    raise UsageError(
+        f"nobody in this lab was given the address {text}: name who is to get it (--dst-mac sends elsewhere)"
+    )
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -59,6 +59,7 @@ class DropReason(StrEnum):
     PSWITCH_BLOCKED = "PSwitch Port Blocked"
     PSWITCH_CHANNEL = "PSwitch Channel Member Suspended"
     STRETCH = "Stretch Not Forwarded"
+    UNUSED_PNIC = "No Switch Uses This pNIC"
 
 
 class Point(StrEnum):

@@ -121,7 +121,8 @@ def _scapy(name: str) -> Any:
     """One scapy module, imported when first needed (0.3 s) and without remarks on the machine's routes."""
     for noisy in ("scapy.runtime", "scapy.loading"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    where = "scapy.utils" if name == "utils" else f"scapy.layers.{name}"
+    places = {"utils": "scapy.utils", "erspan": "scapy.contrib.erspan"}
+    where = places.get(name, f"scapy.layers.{name}")
     return importlib.import_module(where)
 
 
@@ -162,7 +163,8 @@ Layer = tuple[str, tuple[tuple[str, str], ...]]
 
 def layers(raw: bytes) -> tuple[Layer, ...]:
     """A frame decoded layer by layer, for a reader. What cannot be decoded comes last, in hexadecimal."""
-    _scapy("inet"), _scapy("inet6")
+    for name in ("inet", "inet6", "vxlan", "erspan"):
+        _scapy(name)
     packet = _scapy("l2").Ether(raw)
     found: list[Layer] = []
     while packet is not None and packet.name != "NoPayload":

@@ -86,6 +86,8 @@ def comment_of(caught: Caught) -> str:
     said = [f"{hop.box} {hop.point} {hop.interface}"]
     if hop.vlans:
         said.append(f"VLAN {'/'.join(map(str, hop.vlans))}")
+    if hop.encapsulation:
+        said.append(f"in {hop.encapsulation}")
     said += [f"hop {caught.number}", f"frame {caught.seq + 1}"]
     if hop.statements:
         said.append(f"decided by {' '.join(hop.statements)}")

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.answers.campaign import Campaign, campaign
-from lab.answers.reading import Asked, Reader
+from lab.answers.reading import Asked, Reader, goes_to
 from lab.answers.wanted import Wanted
 from lab.answers.where import exposed
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
 from lab.frame import Frame, Hop
+from lab.observe.copies import Wrapped, with_copies
 from lab.observe.pcapng import CaptureFile
 from lab.observe.peel import conversation, identity, peel
-from lab.observe.sightings import End, PointMap, Sighting, hops_of, latest
+from lab.observe.sightings import Choice, End, PointMap, Sighting, hops_of, latest
 from lab.predict import Prediction, Predictor
 from lab.report.follow import Followed
 from lab.report.where import Answer, Caught, Trail
@@ -119,6 +120,7 @@ class _Teller:
         self.client, self.state, self.captured = client, state, captured
         self.points = PointMap.of(client.plan)
         self.by_mac = macs(client, state)
+        self.homes = {mac: (place.node, place.interface) for mac, place in self.by_mac.items()}
         self.others: list[Caught] = []
 
     def foretell(self, frames: Sequence[list[Found]]) -> dict[int, Prediction]:
@@ -141,23 +143,31 @@ class _Teller:
         if sender is None or receiver is None or len(predicted) < len(group):
             return self._trails(group, sender)
         reader = Reader(self.client, Asked(first.frame, len(first.raw), sender, receiver), self.points, self.captured)
-        observed = [hops_of(self.points, *self._sightings(seen, sender), reader.choose) for seen in group]
-        inside = {seen.end for frame in group for seen in frame if seen.encapsulation}
+        observed = [self._hops(seen, sender, reader.choose) for seen in group]
         data = {(seen.end, seen.time_ns): seen.raw for frame in group for seen in frame}
-        answer = reader.answer(observed, predicted, inside, data)
+        answer = reader.answer(observed, predicted, data)
         return exposed(self.client, self.state, replace(answer, what="frame"))
 
     def _trails(self, group: Sequence[list[Found]], sender: Place | None) -> list[Trail]:
         """Of frames for many or for strangers: no end to ask about, so only what was seen."""
-        observed = [hops_of(self.points, *self._sightings(seen, sender), latest) for seen in group]
+        observed = [self._hops(seen, sender, latest) for seen in group]
         self.others += caught_of(observed, group)
         return grouped(observed)
+
+    def _hops(self, seen: Sequence[Found], sender: Place | None, choose: Choice) -> tuple[Hop, ...]:
+        plain = hops_of(self.points, *self._sightings(seen, sender), choose)
+        return with_copies(self.points, plain, wrapped_in(seen), self.homes, goes_to(self.client.topology))
 
     def _sightings(self, seen: Sequence[Found], sender: Place | None) -> tuple[list[Sighting], dict[bytes, End]]:
         name = identity(seen[0].frame)
         plain = [Sighting(f.end, f.time_ns, f.frame, name, 0) for f in seen if not f.encapsulation]
         origin = {name: (sender.node, sender.interface)} if sender is not None else {}
         return plain, origin
+
+
+def wrapped_in(seen: Sequence[Found]) -> list[Wrapped]:
+    """Those of the sightings that are another packet's payload."""
+    return [Wrapped(f.end, f.time_ns, Frame.parse(f.raw), f.encapsulation) for f in seen if f.encapsulation]
 
 
 def caught_of(observed: Sequence[tuple[Hop, ...]], frames: Sequence[Sequence[Found]]) -> Iterator[Caught]:

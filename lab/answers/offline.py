@@ -8,12 +8,14 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 
-from lab.answers.follow import Found, by_frame, caught_of, found_in, grouped
+from lab.answers.follow import Found, by_frame, caught_of, found_in, grouped, wrapped_in
+from lab.answers.reading import goes_to
 from lab.answers.wanted import Wanted
 from lab.client import places_of
 from lab.errors import CannotTell, UsageError
-from lab.frame import Hop, Point
+from lab.frame import Frame, Hop, Point
 from lab.model import Topology
+from lab.observe.copies import GoesTo, with_copies
 from lab.observe.pcapng import Survey, as_pcapng, survey
 from lab.observe.peel import identity
 from lab.observe.sightings import End, PointMap, Sighting, hops_of
@@ -49,7 +51,8 @@ def follow_files(paths: Sequence[Path], wanted: Wanted, topology: Topology | Non
     frames = list(by_frame(found).values())
     _one_clock(frames)
     senders = {p.mac: (p.node, p.interface) for p in places_of(topology).values()} if topology is not None else {}
-    observed = [_hops(frame, plan, senders) for frame in frames]
+    copied_to = goes_to(topology) if topology is not None else lambda _hop: ()
+    observed = [_hops(frame, plan, senders, copied_to) for frame in frames]
     caught = tuple(caught_of(observed, frames))
     return Followed(wanted.text, len(frames), (), tuple(grouped(observed)), tuple(notes), caught), not notes
 
@@ -120,7 +123,9 @@ def _one_clock(frames: Sequence[Sequence[Found]]) -> None:
             )
 
 
-def _hops(frame: Sequence[Found], plan: Plan | None, senders: Mapping[str, End]) -> tuple[Hop, ...]:
+def _hops(
+    frame: Sequence[Found], plan: Plan | None, senders: Mapping[str, End], copied_to: GoesTo
+) -> tuple[Hop, ...]:  # fmt: skip
     """In the order of time; with points and directions where the plan knows all of the places. `senders`: by MAC."""
     points = PointMap.of(plan) if plan is not None else None
     plain = [seen for seen in frame if not seen.encapsulation]
@@ -129,13 +134,16 @@ def _hops(frame: Sequence[Found], plan: Plan | None, senders: Mapping[str, End])
         mac = plain[0].frame.src
         origin = {name: senders[mac]} if mac in senders else {}
         known = hops_of(points, [Sighting(f.end, f.time_ns, f.frame, name, 0) for f in plain], origin)
-        return (*known, *(_bare(seen, None) for seen in frame if seen.encapsulation))
+        around = [seen for seen in frame if seen.encapsulation]
+        placed = [seen for seen in around if seen.end in points.places]
+        whole = with_copies(points, known, wrapped_in(placed), senders, copied_to)
+        return (*whole, *(_bare(seen, None) for seen in around if seen not in placed))
     return tuple(_bare(seen, number - 1 if number else None) for number, seen in enumerate(frame))
 
 
 def _bare(seen: Found, parent: int | None) -> Hop:
     node, interface = seen.end
-    frame = seen.frame
+    frame = Frame.parse(seen.raw)  # what is on the wire, whatever is inside
     return Hop(
         box=node,
         node=node,

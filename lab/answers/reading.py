@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from lab.answers.campaign import ends_by_place, place_of_hop
 from lab.client import LabClient, Place
 from lab.frame import BROADCAST, RECEIVE_POINTS, DropReason, Frame, Hop, Point
+from lab.model import Topology
+from lab.observe.copies import GoesTo
 from lab.observe.sightings import End, PointMap
 from lab.observe.trace import Trace, read_trace
+from lab.plan.mirroring import PORT_SUFFIX
 from lab.plan.tables import DISPATCH, VLAN_OUT
 from lab.plan.types import Bridge, NodeKind
 from lab.plan.wiring import UNDERLAY
@@ -49,28 +52,30 @@ class Reader:
         }
         self._macs = {(place.node, place.mac) for place in client.places.values()}
         self._traces: dict[tuple[object, ...], Trace] = {}
+        self._data: Bytes = {}
 
     def answer(
         self,
         observed: Sequence[tuple[Hop, ...]],
         predicted: Sequence[Prediction],
-        inside: Collection[End] = (),
         data: Bytes | None = None,
     ) -> Answer:
-        """`inside`: where copies of it were seen as the payload of GRE; `data`: the bytes of what was seen."""
+        """`data`: the bytes of what was seen; what encapsulated copies did in a switch is not known without them."""
+        self._data = data or {}
         decided = {hop.key: hop.statements for p in predicted for hop in p.hops}
         trails: Counter[tuple[object, ...]] = Counter()
         shown: dict[tuple[object, ...], tuple[Hop, ...]] = {}
         caught: dict[tuple[object, ...], Caught] = {}
         for seq, hops in enumerate(observed):
             for path in self._paths(hops):
-                signature = tuple((*hop.key, hop.reason) for hop in path)
+                signature = tuple((*hop.key, hop.reason, hop.encapsulation) for hop in path)
                 trails[signature] += 1
                 told = (h._replace(statements=decided.get(h.key) or h.statements) for h in path)
                 shown.setdefault(signature, tuple(told))
-                for found_here in self._caught(seq, shown[signature], path, data or {}):
-                    caught.setdefault((seq, found_here.hop.key, found_here.hop.time_ns), found_here)
-        ordered = sorted(trails, key=lambda s: (not self._reaches(shown[s]), -trails[s]))
+                for found_here in self._caught(seq, shown[signature], path):
+                    name = (seq, found_here.hop.key, found_here.hop.encapsulation, found_here.hop.time_ns)
+                    caught.setdefault(name, found_here)
+        ordered = sorted(trails, key=lambda s: (not self._reaches(shown[s]), _is_copy(shown[s]), -trails[s]))
         found = tuple(Trail(trails[signature], shown[signature]) for signature in ordered)
         return Answer(
             frame=self.asked.frame,
@@ -85,18 +90,21 @@ class Reader:
             agrees=self._agree(observed, found, predicted),
             differences=tuple(self._differences(observed, predicted)),
             path=tuple(self._on_path(found)),
-            did_see=(*self._off_path(found), *self._saw_inside(inside, found)),
+            did_see=tuple(self._off_path(found)),
             tally=self._tally(observed, predicted),
             caught=tuple(sorted(caught.values(), key=lambda c: c.hop.time_ns or 0)),
         )
 
-    def _caught(self, seq: int, told: Sequence[Hop], path: Sequence[Hop], data: Bytes) -> Iterator[Caught]:
+    def _caught(self, seq: int, told: Sequence[Hop], path: Sequence[Hop]) -> Iterator[Caught]:
         """The captured frames of one path, numbered as its hops are."""
         for number, (hop, seen) in enumerate(zip(told, path, strict=True), start=1):
             if seen.evidence == "wire" and seen.time_ns is not None:
-                raw = data.get((self.places[place_of_hop(seen)], seen.time_ns))
+                raw = self._bytes(seen)
                 if raw is not None:
                     yield Caught(seq, number, hop._replace(time_ns=seen.time_ns), raw)
+
+    def _bytes(self, hop: Hop) -> bytes | None:
+        return self._data.get((self.places[place_of_hop(hop)], hop.time_ns or 0))
 
     def _tally(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> tuple[Tally, ...]:
         """At each place where a frame was or should have been, how often; in the order of the first prediction."""
@@ -113,6 +121,8 @@ class Reader:
     def _reaches(self, path: Sequence[Hop]) -> bool:
         """At the receiver's own interface, or, where that was not captured, sent into its cable."""
         last = path[-1]
+        if last.encapsulation:
+            return False
         place = (self.asked.receiver.node, self.asked.receiver.interface)
         if last.point in RECEIVE_POINTS or place in self.captured or last.reason:
             return last.point in RECEIVE_POINTS and (last.node, last.interface) == place
@@ -121,13 +131,14 @@ class Reader:
     def _disposition(self, observed: Sequence[tuple[Hop, ...]], trails: Sequence[Trail]) -> str:
         if all(any(self._reaches((hop,)) for hop in hops) for hops in observed):
             return "delivered"
-        return "dropped" if any(trail.hops[-1].reason for trail in trails) else "lost"
+        return "dropped" if any(t.hops[-1].reason and not _is_copy(t.hops) for t in trails) else "lost"
 
     def _flooded(self, observed: Sequence[tuple[Hop, ...]]) -> bool:
         """One frame in, several copies out, although it was for one receiver."""
         if self.asked.frame.is_multicast:
             return False
-        outs = Counter(h.parent for hops in observed[:1] for h in hops if h.direction == "out" and h.parent is not None)
+        first = [h for hops in observed[:1] for h in hops if not h.encapsulation]
+        outs = Counter(h.parent for h in first if h.direction == "out" and h.parent is not None)
         return any(copies > 1 for copies in outs.values())
 
     def _paths(self, hops: tuple[Hop, ...]) -> Iterator[tuple[Hop, ...]]:
@@ -156,7 +167,9 @@ class Reader:
     def _trace(self, hop: Hop) -> Trace:
         """`ofproto/trace` of the frame's exact bytes as it came in at `hop`."""
         frame = replace(self.asked.frame, vlans=hop.vlans)
-        key = (hop.box, hop.interface, hop.vlans)
+        if hop.encapsulation and (raw := self._bytes(hop)) is not None:
+            frame = Frame.parse(raw)
+        key = (hop.box, hop.interface, hop.vlans, hop.src, hop.dst, hop.encapsulation)
         if key not in self._traces:
             (text,) = self.client.ask("trace", box=hop.box, port=hop.interface, frames=[frame.to_bytes().hex()])
             self._traces[key] = read_trace(text, hop.vlans)
@@ -166,11 +179,14 @@ class Reader:
         """The copy that the switch sends out there, by its own trace; the last one that came in where no trace says."""
         name = self.client.plan.node_named[out.box].interface(out.interface).name
         for index, hop in reversed(list(enumerate(candidates))):
-            if hop.point in _BOX_ENTRY and any(copy.interface == name for copy in self._trace(hop).outputs):
+            known = hop.point in _BOX_ENTRY and not self._unused(hop)
+            if known and any(copy.interface == name for copy in self._trace(hop).outputs):
                 return index
         return len(candidates) - 1
 
     def _inside(self, hop: Hop, following: Hop | None) -> Iterator[Hop]:
+        if self._unused(hop):
+            return
         trace = self._trace(hop)
         inner = hop._replace(evidence="trace", time_ns=None)
         if DISPATCH in trace.tables:
@@ -181,7 +197,11 @@ class Reader:
     def _endings(self, last: Hop, goes_on: bool) -> Iterator[Hop]:
         """Hops that say why a copy goes no further. Where other copies went on, only a vSwitch's trace tells: what a
         pSwitch would do now may differ from what it did before it had learned from this very frame."""
-        if last.point in (_VSWITCH_ENTRY if goes_on else _BOX_ENTRY):
+        if last.reason is not None:
+            return
+        if self._unused(last):
+            yield last._replace(point=Point.DROP, reason=DropReason.UNUSED_PNIC, time_ns=None)
+        elif last.point in (_VSWITCH_ENTRY if goes_on else _BOX_ENTRY):
             for drop in self._trace(last).drops:
                 bridge = self._bridge[last.box, last.interface]
                 port = bridge.label_of(drop.port) or last.interface
@@ -193,8 +213,14 @@ class Reader:
             if far in self.captured:
                 yield last._replace(point=Point.DROP, reason=DropReason.LINK_DOWN, time_ns=None)
 
+    def _unused(self, hop: Hop) -> bool:
+        """True at a pNIC that no switch of its host uses: there is nobody to ask what becomes of the frame."""
+        return hop.point in _BOX_ENTRY and (hop.box, hop.interface) not in self._bridge
+
     def _keys(self, hops: Sequence[Hop]) -> Counter[tuple[object, ...]]:
-        return Counter(hop.key for hop in hops if self.places.get(place_of_hop(hop)) in self.captured)
+        """Encapsulated copies are foretold as far as the port where they are packed."""
+        plain = (hop for hop in hops if not hop.encapsulation)
+        return Counter(hop.key for hop in plain if self.places.get(place_of_hop(hop)) in self.captured)
 
     def _differences(self, observed: Sequence[tuple[Hop, ...]], predicted: Sequence[Prediction]) -> Iterator[str]:
         for seq, (hops, prediction) in enumerate(zip(observed, predicted, strict=True)):
@@ -207,7 +233,7 @@ class Reader:
     def _agree(
         self, observed: Sequence[tuple[Hop, ...]], trails: Sequence[Trail], predicted: Sequence[Prediction]
     ) -> bool:
-        reasons = {(h.box, h.reason) for trail in trails for h in trail.hops if h.reason}
+        reasons = {(h.box, h.reason) for trail in trails for h in trail.hops if h.reason and not h.encapsulation}
         foretold = {(h.box, h.reason) for p in predicted for h in p.drops}
         return not any(True for _ in self._differences(observed, predicted)) and reasons <= foretold
 
@@ -224,34 +250,27 @@ class Reader:
         return tuple(hop for hop in hops if hop.node != end.node) if arrived else hops
 
     def _off_path(self, trails: Sequence[Trail]) -> Iterator[Seen]:
-        """Nodes and boxes that saw the frame although they are not on the way to the receiver."""
-        on_path = {(hop.box, hop.node) for hop in self._way(trails)}
-        known: set[tuple[str, str]] = set()
+        """Nodes and boxes that saw the frame although they are not on the way to the receiver; those that only saw
+        packets around it come last."""
+        known = {(hop.box, hop.node) for hop in self._way(trails)}
         kinds = {node.name: node.kind for node in self.client.plan.nodes}
-        for trail in trails:
-            for hop in (h for h in trail.hops if h.evidence == "wire"):
-                if (hop.box, hop.node) in on_path or (hop.box, hop.node) in known:
-                    continue
-                known.add((hop.box, hop.node))
-                own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
-                yield Seen(own, hop.box, hop.point, hop.interface, self._why(trail, hop))
+        hops = [(trail, hop) for trail in trails for hop in trail.hops if hop.evidence == "wire"]
+        nodes = {hop.node for _, hop in hops if not hop.encapsulation}
+        for trail, hop in sorted(hops, key=lambda found: bool(found[1].encapsulation)):
+            if (hop.box, hop.node) in known or (hop.encapsulation and hop.node in nodes):
+                continue
+            known.add((hop.box, hop.node))
+            own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
+            yield Seen(own, hop.box, hop.point, hop.interface, self._why(trail, hop))
 
     def _why(self, trail: Trail, hop: Hop) -> str:
         """The frame may bear its own address: somebody has told the sender so."""
         frame = self.asked.frame
+        if hop.encapsulation:
+            return "a stretch carries it, in VXLAN" if hop.interface.endswith(UNDERLAY) else _IN_GRE
         if not frame.is_multicast and (hop.node, frame.dst) in self._macs:
             return "the frame is addressed to it"
         return _why(trail, hop, frame)
-
-    def _saw_inside(self, ends: Collection[End], trails: Sequence[Trail]) -> Iterator[Seen]:
-        """Boxes and machines on the way of a copy to a collector; the guests that were captured among them."""
-        known = {hop.node for trail in trails for hop in trail.hops}
-        for end in sorted(ends):
-            box, node, _, inward, _ = self.points.places[end]
-            if node not in known:
-                known.add(node)
-                why = "a stretch carries it, in VXLAN" if end[1].endswith(UNDERLAY) else _IN_GRE
-                yield Seen(node, box, inward, end[1], why)
 
 
 _IN_GRE = "a mirroring session sends it there, in GRE"
@@ -282,3 +301,19 @@ def _place_text(key: tuple[object, ...]) -> str:
     box, node, point, interface, vids, *_ = key
     tags = f" VLAN {'/'.join(map(str, vids))}" if isinstance(vids, tuple) and vids else ""
     return f"{box}:{interface} {point}{tags}" + (f" ({node})" if node != box else "")
+
+
+def _is_copy(path: Sequence[Hop]) -> bool:
+    """True where a way ends inside another packet."""
+    return bool(path[-1].encapsulation)
+
+
+def goes_to(topology: Topology) -> GoesTo:
+    """The addresses that the session of a copy at a host's mirror port sends to; its number is the outermost tag."""
+
+    def addresses(hop: Hop) -> Collection[str]:
+        part = topology.host_switches.get((hop.box, hop.interface.removesuffix(PORT_SUFFIX)))
+        number = hop.vlans[0].vid if hop.vlans else 0
+        return part.mirrors[number - 1].to_addresses if part is not None and 1 <= number <= len(part.mirrors) else ()
+
+    return addresses

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from lab.answers.campaign import Campaign, campaign, ends_by_place, place_of_hop
-from lab.answers.reading import Asked, Reader
-from lab.client import LabClient, Place
-from lab.errors import CannotTell
-from lab.frame import Frame
+from lab.answers.reading import Asked, Reader, goes_to
+from lab.client import LabClient, Place, places_of
+from lab.errors import CannotTell, SystemRefused
+from lab.frame import Frame, Hop
 from lab.model import Topology
+from lab.observe.copies import Wrapped, with_copies, wrapped
 from lab.observe.sightings import End, PointMap, Sighting, hops_of
 from lab.predict import Prediction, Predictor
 from lab.predict.exposure import Flow, could_see
@@ -55,19 +56,46 @@ def where(client: LabClient, probe: Probe, directory: Path | None = None) -> Ans
         with campaign(client, {probe.sender.node, probe.receiver.node}, directory) as running:
             predicted = predicting.result()
             client.ask("sink", node=probe.receiver.node)
-            running.send([_job(probe)])
+            _send(running, probe, predicted[0])
             running.wait_for((end, probe.token, times) for end, times in _expected(points, predicted).items())
             running.settle()
             running.stop()
-            by_seq = _by_seq(running, probe)
-            inside = {s.end for s in running.encapsulated() if s.token == probe.token}
+            by_seq = _by_seq(running.sightings(), probe)
+            around = _by_seq(running.encapsulated(), probe)
     _positive_control(by_seq, probe, predicted[0])
     asked = Asked(Frame.parse(probe.frame), len(probe.frame), probe.sender, probe.receiver)
     reader = Reader(client, asked, points, running.captured)
     senders = {probe.token: _origin(probe)}
-    observed = [hops_of(points, by_seq.get(seq, ()), senders, reader.choose) for seq in range(probe.count)]
-    data = {(s.end, s.time_ns): s.frame.to_bytes() for found in by_seq.values() for s in found}
-    return exposed(client, state, reader.answer(observed, predicted, inside, data))
+    topology = client.topology
+    homes = {place.mac: (place.node, place.interface) for place in places_of(topology).values()}
+    plain = [hops_of(points, by_seq.get(seq, ()), senders, reader.choose) for seq in range(probe.count)]
+    observed = [
+        with_copies(points, hops, _copies(around.get(seq, ())), homes, goes_to(topology))
+        for seq, hops in enumerate(plain)
+    ]
+    if not predicted[0].wire and not by_seq:
+        observed = [_stuck(prediction) for prediction in predicted]
+    every = (*by_seq.values(), *around.values())
+    data = {(s.end, s.time_ns): s.frame.to_bytes() for found in every for s in found}
+    return exposed(client, state, reader.answer(observed, predicted, data))
+
+
+def _send(running: Campaign, probe: Probe, first: Prediction) -> None:
+    """An adapter that is not connected, or has no carrier, takes nothing: that is an answer where it is foretold."""
+    try:
+        running.send([_job(probe)])
+    except SystemRefused:
+        if first.wire:
+            raise
+
+
+def _stuck(prediction: Prediction) -> tuple[Hop, ...]:
+    """A frame that its sender's adapter did not take: nothing was seen of it anywhere."""
+    return tuple(hop._replace(evidence="adapter") for hop in prediction.hops)
+
+
+def _copies(seen: Sequence[Sighting]) -> list[Wrapped]:
+    return [wrapped(sighting.end, sighting.time_ns, sighting.frame.to_bytes()) for sighting in seen]
 
 
 def exposed(client: LabClient, state: State, answer: Answer) -> Answer:
@@ -112,9 +140,9 @@ def _origin(probe: Probe) -> End:
     return (probe.sender.node, probe.sender.interface)
 
 
-def _by_seq(running: Campaign, probe: Probe) -> dict[int, list[Sighting]]:
+def _by_seq(sightings: Iterable[Sighting], probe: Probe) -> dict[int, list[Sighting]]:
     found: dict[int, list[Sighting]] = defaultdict(list)
-    for sighting in running.sightings():
+    for sighting in sightings:
         if sighting.token == probe.token:
             found[sighting.seq].append(sighting)
     return found

@@ -12,7 +12,10 @@ from typing import NamedTuple
 from lab.frame import TPIDS, Frame
 
 IPV4, IPV6 = 0x0800, 0x86DD
-_GRE, _UDP, _VXLAN_PORT = 47, 17, 4789
+_GRE, _UDP = 47, 17
+_VXLAN_PORTS = (4789, 8472)
+"""IANA's, and VMware's before 6.5."""
+_VXLAN_HAS_VNI = 0x08
 _GRE_KINDS = {0x6558: ("gre", 0), 0x88BE: ("erspan2", 8), 0x22EB: ("erspan3", 12)}
 _CHECKSUM, _KEY, _SEQUENCE = 0x8000, 0x2000, 0x1000
 _ERSPAN3_OPTION = 0x01
@@ -41,8 +44,8 @@ def peel(raw: bytes) -> Peeled:
 
 def _inside(frame: Frame) -> tuple[str, bytes]:
     protocol, data = _transport(frame)
-    if protocol == _UDP and len(data) > 16 and int.from_bytes(data[2:4], "big") == _VXLAN_PORT:
-        return "vxlan", data[16:]
+    if protocol == _UDP and len(data) > 16 and int.from_bytes(data[2:4], "big") in _VXLAN_PORTS:
+        return ("vxlan", data[16:]) if data[8] & _VXLAN_HAS_VNI else ("", b"")
     if protocol != _GRE or len(data) < 4:
         return "", b""
     flags, kind = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")

@@ -85,10 +85,12 @@ class _Search:
                 yield from self._machine(machine)
 
     def _may_act(self, guest: Guest) -> bool:
-        """A connected vNIC of another VM than the two ends, in a VLAN that the frame is in on its way."""
+        """A connected vNIC of another VM than the two ends, in a VLAN that the frame is in on its way, or where a
+        mirroring session copies frames of any VLAN to."""
         nic, policy = guest.port.nic, guest.port.vlan
         ends = {self.world.clients[end].port.nic.node for end in self._ends if end in self.world.clients}
         near = policy.pvlan is not None or any(policy.carries(vid) for vid in self.vids)
+        near = near or nic.label in self.sampled
         return nic.connected and not nic.is_vmk and nic.node not in ends and near
 
     def _listening(self, able: Mapping[str, Guest]) -> frozenset[str]:
@@ -105,7 +107,8 @@ class _Search:
         key, state, policy = _key(guest), self.state, guest.port.security
         group = remedies.policy_of(self.topology, guest.port.nic)
         if label in self.sampled:
-            yield _entry(guest, "sampled", "a mirroring session copies some of the frames there", ("MIR-5",), "")
+            why = "a mirroring session copies some of the frames there"
+            yield _entry(guest, "sampled", why, ("MIR-5",), f"{remedies.set_words('vnic', label)} blocked=true")
         if listens and label in self._receivers(replace(state, promiscuous=state.promiscuous | {key})):
             why = "its guest may listen promiscuously"
             tagged = ("VLAN-11",) if _tags(guest) else ()

@@ -43,6 +43,8 @@ def passed(topology: Topology, state: State, sender: str, receiver: str, frame: 
     predictor = Predictor(topology, state)
     said = predictor.predict(sender, frame)
     way = _way(said, receiver) or max(said.trails(), key=len, default=())
+    if way and way[0].reason is not None:  # its own adapter does not take it
+        return
     links = list(dict.fromkeys(_links(predictor.world, way)))
     boxes = list(dict.fromkeys(hop.box for hop in way if _is_box(topology, hop.box)))
     for box in boxes:

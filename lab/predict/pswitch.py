@@ -165,7 +165,9 @@ def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
     elif isinstance(far, Uplink) and far.part is not None:
         trail.queue.append(AtUplink(far.part, far.pnic, vlans, out, at.teaches))
     else:
-        trail.hop(far.host, far.host, Point.UPLINK_RCV, far.pnic, vlans, out)
+        here = trail.hop(far.host, far.host, Point.UPLINK_RCV, far.pnic, vlans, out)
+        unused = DropReason.UNUSED_PNIC
+        trail.hop(far.host, far.host, Point.DROP, far.pnic, vlans, here, reason=unused)
 
 
 def _drop(trail: Trail, at: Arrival, port: str, refusal: Refusal, direction: str = "in") -> None:

@@ -77,7 +77,9 @@ def anchor_of(hop: Hop, picture: Picture) -> Anchor | None:
     """Where a hop stands; None where the picture has no such place."""
     if hop.point in _INSIDE:
         return picture.anchors.get((hop.box, hop.switch))
-    return picture.anchors.get((hop.node if hop.point in _GUEST else hop.box, hop.interface))
+    place = hop.node if hop.point in _GUEST else hop.box, hop.interface
+    behind = hop.box, hop.interface.rpartition(".")[0]  # dvs0.mirror: the switch; wan-b.wan: the port of that name
+    return picture.anchors.get(place) or picture.anchors.get(behind)
 
 
 def drawn(ways: Sequence[Way], picture: Picture) -> Iterator[str]:

@@ -84,7 +84,8 @@ class Answer:
         """Where the receiver's copy ended, when it was not delivered: the longest trail's drop."""
         if self.disposition == "delivered":
             return None
-        drops = [trail.hops[-1] for trail in self.trails if trail.hops[-1].reason]
+        ends = (trail.hops[-1] for trail in self.trails)
+        drops = [last for last in ends if last.reason and not last.encapsulation]
         return drops[0] if drops else None
 
 
@@ -144,7 +145,7 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
             "pcp": [tag.pcp for tag in hop.vlans],
             "src": hop.src,
             "dst": hop.dst,
-            "macs_rewritten": (hop.src, hop.dst) != (hops[0].src, hops[0].dst),
+            "macs_rewritten": rewritten(hop, hops[0]),
             "encapsulation": hop.encapsulation or None,
             "in_clear": hop.in_clear,
             "evidence": hop.evidence,
@@ -155,6 +156,11 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
         }
         for number, hop in enumerate(hops, start=1)
     ]
+
+
+def rewritten(hop: Hop, first: Hop) -> bool:
+    """True when the frame bears other MACs than at first; a packet around it has MACs of its own."""
+    return not hop.encapsulation and (hop.src, hop.dst) != (first.src, first.dst)
 
 
 def policy_of(hop: Hop) -> str | None:
@@ -199,7 +205,7 @@ def _arrives_as(trail: Trail, first: Trail) -> bool:
     """The first trail itself, or another way to the same receiver."""
     last, end = trail.hops[-1], first.hops[-1]
     arrived = last.point in RECEIVE_POINTS and (last.node, last.interface) == (end.node, end.interface)
-    return trail is first or (arrived and last.reason is None)
+    return trail is first or (arrived and last.reason is None and not last.encapsulation)
 
 
 def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
@@ -214,10 +220,10 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
         vlan = "/".join(map(str, hop.vlans)) or "-"
         time = "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}"
         why = f"{hop.reason}  " if hop.reason else ""
-        rewritten = "  MACs rewritten" if (hop.src, hop.dst) != (hops[0].src, hops[0].dst) else ""
+        other = "  MACs rewritten" if rewritten(hop, hops[0]) else ""
         inside = f"  in {hop.encapsulation}" if hop.encapsulation else ""
         policy = policy_of(hop)
-        decided = why + " ".join(hop.statements) + (f"  {policy}" if policy else "") + inside + rewritten
+        decided = why + " ".join(hop.statements) + (f"  {policy}" if policy else "") + inside + other
         row = f"  {number:3}  {hop.box:{boxes}}  {hop.observation:9}  {hop.point.value:18}"
         yield f"{row}  {hop.interface:{ports}}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
 
@@ -227,8 +233,19 @@ def _end_text(hops: Sequence[Hop]) -> str:
     if last.reason:
         came = next((hop.interface for hop in reversed(hops[:-1]) if hop.evidence == "wire"), last.interface)
         how = "" if came == last.interface else f", having come in on {came}"
-        return f"a copy was dropped in {last.box} {last.switch} at {last.interface}{how}: {_because(last)}"
+        where = f"{last.box} {last.switch}".rstrip()
+        return f"a copy was dropped in {where} at {last.interface}{how}: {_because(last)}"
+    if last.encapsulation:
+        return f"a copy reached {last.node}, in {last.encapsulation}, by {_by(hops)}"
     return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point})"
+
+
+def _by(hops: Sequence[Hop]) -> str:
+    """The places where packets with the frame in them were captured: `esx1 vmk0 > esx1 vmnic0 VLAN 5 > tor1 gw`."""
+    wires = (hop for hop in hops if hop.encapsulation and hop.evidence == "wire")
+    return " > ".join(
+        f"{hop.box} {hop.interface}" + (f" VLAN {'/'.join(map(str, hop.vlans))}" if hop.vlans else "") for hop in wires
+    )
 
 
 def _because(ending: Hop) -> str:
@@ -243,7 +260,10 @@ def verdict(answer: Answer) -> str:
     if answer.disposition == "delivered":
         said = f"delivered to {answer.receiver}" + (" (and flooded)" if answer.flooded else "")
     elif ending is not None:
-        said = f"dropped in {ending.box}, switch {ending.switch or '-'}, at port {ending.interface}: {_because(ending)}"
+        switch = f", switch {ending.switch}" if ending.switch else ""
+        said = f"dropped in {ending.box}{switch}, at port {ending.interface}: {_because(ending)}"
+        if ending.evidence == "adapter":
+            said = f"never left {answer.sender}: {_because(ending)}"
     elif answer.trails:
         last = answer.trails[0].hops[-1]
         said = f"lost: last seen in {last.box} at {last.interface} ({last.point})"

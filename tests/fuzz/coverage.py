@@ -15,7 +15,7 @@ from lab.state import State
 from .strategies import Case
 from .teaming import CHANNEL_HASHES
 
-NOT_A_SWITCHS = frozenset({DropReason.LINK_DOWN})
+NOT_A_SWITCHS = frozenset({DropReason.LINK_DOWN, DropReason.UNUSED_PNIC})
 NOT_YET = frozenset(
     {
         DropReason.SHAPER_QUEUE,

@@ -13,7 +13,7 @@ import pytest
 from hearing import until_heard
 
 from lab import RunningLab
-from lab.frame import CDP_MAC, LLDP_MAC, DropReason, Frame, is_gre
+from lab.frame import CDP_MAC, LLDP_MAC, DropReason, Frame, Point, is_gre
 from lab.realise.run import wait_until
 
 vlab_topology = "mirrors.yaml"
@@ -97,6 +97,25 @@ def test_mir_6_a_collector_gets_erspan_in_gre_with_the_frame_inside(vlab: Runnin
     inner = Frame.parse(gre[16:])
     assert (inner.src, inner.dst) == (vlab.vm("away").mac, vlab.vm("web2").mac)
     assert "collector" in {who.node for who in answer.did_see}
+
+
+def test_mir_6_a_copy_for_a_collector_is_a_way_of_the_frame_with_its_encapsulation(vlab: RunningLab) -> None:
+    answer = vlab.where("away", "web2", count=2)
+    assert answer.agrees, answer.differences
+    (way,) = (trail for trail in answer.trails if trail.hops[-1].encapsulation)
+    wires = [h for h in way.hops if h.evidence == "wire"]
+    inside = [(h.node, h.interface, [tag.vid for tag in h.vlans]) for h in wires if h.encapsulation == "erspan2"]
+    assert inside[:2] == [("esx1-vmk", "vmk0", [])] * 2
+    assert [(node, vids) for node, _, vids in inside[2:]] == [("esx1", [5]), ("tor1", [5]), ("collector", [])]
+    assert [h.point for h in wires if not h.encapsulation][:2] == [Point.VNIC_TX, Point.PORT_INPUT]
+    assert (way.count, answer.disposition) == (2, "delivered")
+    assert len([c for c in answer.caught if c.hop.encapsulation]) == 2 * len(inside)
+
+
+def test_mir_6_a_frame_of_no_such_session_has_no_way_inside_another_packet(vlab: RunningLab) -> None:
+    answer = vlab.where("web1", "web2", count=2)
+    assert answer.agrees, answer.differences
+    assert not [h for trail in answer.trails for h in trail.hops if h.encapsulation]
 
 
 def test_mir_7_a_copy_on_the_uplink_is_the_frame_in_clear(vlab: RunningLab) -> None:

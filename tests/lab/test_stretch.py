@@ -84,6 +84,17 @@ def test_l2s_7_what_a_vm_sends_is_on_the_link_in_clear_also_inside_vxlan(vlab: R
         assert sum(mac in packet.data for packet in seen.packets) == FRAMES
 
 
+@kinds("trunk", "vxlan")
+def test_l2s_7_a_frame_s_way_to_another_site_shows_what_it_is_inside_of(vlab: RunningLab, kind: str) -> None:
+    for there, back in (("a1", "b1"), ("b1", "a1")):
+        answer = vlab.where(f"{kind}{there}", f"{kind}{back}", kind="raw")
+    assert answer.agrees and answer.disposition == "delivered", answer.differences
+    way = [(h.interface, h.encapsulation) for h in answer.trails[0].hops if h.box in (f"{kind}a", f"{kind}b")]
+    tunnel = [(f"{kind}{site}.wan", "vxlan") for site in "ab"] if kind == "x" else []
+    assert [hop for hop in way if hop[1]] == tunnel
+    assert [name for name, _ in way].index(f"{kind}a") < len(way) - 1
+
+
 def test_l2s_8_a_frame_that_the_tunnel_makes_too_long_disappears_and_a_shorter_one_does_not(vlab: RunningLab) -> None:
     for size, arrives in ((1464, FRAMES), (1514, 0)):
         with vlab.capture("sb1") as seen:

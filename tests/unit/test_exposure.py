@@ -123,6 +123,14 @@ def test_atk_7_a_machine_floods_a_pswitch_unless_port_security_limits_it() -> No
         assert (("spy", "flood") in ways(used, "gw", "victim.eth0", state)) is floods
 
 
+def test_mir_5_the_port_that_a_session_copies_some_frames_to_and_none_of_a_whole_session() -> None:
+    some = edition("port-mirroring", ("to: {ports: [ids1]}}", "to: {ports: [ids1]}, sampling: 2}"))
+    (entry,) = (e for e in exposed(some, "web1.eth0", "web2.eth0") if e.action == "sampled")
+    assert (entry.node, entry.statements) == ("ids1", ("MIR-5",))
+    assert "sampled" not in {action for _, action in ways(closed(some, entry), "web1.eth0", "web2.eth0")}
+    assert "sampled" not in {action for _, action in ways(edition("port-mirroring"), "web1.eth0", "web2.eth0")}
+
+
 def test_team_f_1_boxes_and_cables_of_the_failover_path_and_of_none() -> None:
     found = exposed(edition("where-is-my-data"), "web1.eth0", "web2.eth0")
     assert [e.node for e in found if e.kind == "box" and not e.after] == ["esx1", "tor2", "esx2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from scapy.utils import PcapNgWriter, PcapWriter
 
 from lab.answers.offline import follow_files
 from lab.answers.wanted import Wanted, canaries, flow_wanted, token_wanted
-from lab.client import Place
+from lab.client import Place, resolve
 from lab.errors import CannotTell, LabError, UsageError
 from lab.frame import Frame, Tag
 from lab.observe.pcapng import survey
@@ -206,3 +207,23 @@ def test_a_filter_sees_behind_tags_and_tells_flows_apart(tmp_path: Path) -> None
     told, _ = follow_files([file], flow_wanted("tcp port 80", {}), None)
     assert [hop.vlans for trail in told.trails for hop in trail.hops] == [(Tag(10),)]
     assert canaries().text == "canaries"
+
+
+@pytest.mark.parametrize("name", ["db1", "db1.eth0", B, B.upper(), B.replace(":", "-")])
+def test_an_end_is_named_by_its_name_or_its_mac(name: str) -> None:
+    assert resolve(name, PLACES).label == "db1.eth0"
+    assert resolve("10.0.10.1", PLACES).label == "web1.eth0"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("10.0.10.99", "nobody in this lab was given the address 10.0.10.99"),
+        ("00:50:56:00:00:99", "nobody in this lab was given"),
+        ("db2", "did you mean db1"),
+        ("", "no VM, vmknic or machine ''"),
+    ],
+)
+def test_an_end_that_is_nobody_has_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(hint)):
+        resolve(name, PLACES)

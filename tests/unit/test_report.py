@@ -12,10 +12,12 @@ from answered import ROOT, answer, both_ways, evidence_of, topology_named
 from lab.answers.kept import read_evidence
 from lab.cli.main import run
 from lab.errors import UsageError
+from lab.frame import Hop, Point
 from lab.report.document import followed_of
 from lab.report.follow import Followed, as_json
+from lab.report.picture import picture
 from lab.report.strangers import picture_of
-from lab.report.ways import ways_of
+from lab.report.ways import anchor_of, ways_of
 from lab.report.where import as_json as answer_json
 
 TOPOLOGY = topology_named("where-is-my-data")
@@ -79,6 +81,23 @@ def test_frames_of_strangers_are_told_apart_by_their_macs() -> None:
     ways = ways_of(Followed("all", 9, (), trails))
     assert {w.course for w in ways} == {0, 1}
     assert all("00:50:56" in w.direction for w in ways)
+
+
+@pytest.mark.parametrize(
+    ("name", "box", "interface", "beside"),
+    [
+        ("l2-stretch-vxlan", "wan-a", "wan-b.wan", ("wan-a", "wan-b")),
+        ("port-mirroring", "esx1", "dvs0.mirror", ("esx1", "dvs0")),
+        ("port-mirroring", "esx1", "vmnic0", ("esx1", "vmnic0")),
+    ],
+)
+def test_what_the_picture_does_not_draw_is_beside_what_it_draws(
+    name: str, box: str, interface: str, beside: tuple[str, str]
+) -> None:
+    drawn = picture(topology_named(name))
+    hop = Hop(box, box, Point.PSWITCH_SND, "out", interface, (), "", "")
+    assert anchor_of(hop, drawn) == drawn.anchors[beside]
+    assert anchor_of(hop._replace(interface="nowhere"), drawn) is None
 
 
 # -- evidence, without a lab
