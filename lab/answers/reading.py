@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lab.answers.campaign import ends_by_place, place_of_hop
 from lab.client import LabClient, Place
@@ -84,7 +85,7 @@ class Reader:
             receiver=self.asked.receiver.label,
             sent=len(observed),
             disposition=self._disposition(observed, found),
-            flooded=self._flooded(observed),
+            flooded=self._flooded(observed, decided),
             trails=found,
             predicted=predicted[0].hops,
             agrees=self._agree(observed, found, predicted),
@@ -133,13 +134,18 @@ class Reader:
             return "delivered"
         return "dropped" if any(t.hops[-1].reason and not _is_copy(t.hops) for t in trails) else "lost"
 
-    def _flooded(self, observed: Sequence[tuple[Hop, ...]]) -> bool:
-        """One frame in, several copies out, although it was for one receiver."""
+    def _flooded(self, observed: Sequence[tuple[Hop, ...]], decided: Mapping[Any, tuple[str, ...]]) -> bool:
+        """One frame in, several copies out, although it was for one receiver, and no session or listener is why."""
         if self.asked.frame.is_multicast:
             return False
-        first = [h for hops in observed[:1] for h in hops if not h.encapsulation]
-        outs = Counter(h.parent for h in first if h.direction == "out" and h.parent is not None)
-        return any(copies > 1 for copies in outs.values())
+        copies: set[int] = set()
+        outs: Counter[int] = Counter()
+        for index, hop in enumerate(observed[0] if observed else ()):
+            if hop.parent in copies or hop.encapsulation or _COPIES.intersection(decided.get(hop.key, ())):
+                copies.add(index)
+            elif hop.direction == "out" and hop.parent is not None:
+                outs[hop.parent] += 1
+        return any(times > 1 for times in outs.values())
 
     def _paths(self, hops: tuple[Hop, ...]) -> Iterator[tuple[Hop, ...]]:
         """From the sender to each end, with the points inside switches and the reason where a copy was dropped."""
@@ -275,6 +281,7 @@ class Reader:
 
 _IN_GRE = "a mirroring session sends it there, in GRE"
 
+_COPIES = frozenset({"SEC-2", "MIR-1"})
 _COPIED_BY = {
     "SEC-2": "promiscuous, which its policy accepts",
     "MIR-1": "a mirroring session copies it there",

@@ -17,6 +17,8 @@ from lab.report.verify import Report
 from lab.report.ways import HOP_HEADS, Way, anchor_of, drawn, frames_of, hop_rows, on_paper, ways_of, ways_table
 from lab.report.where import Answer, Seen, verdict
 
+MANY = 40
+"""A matrix of more vNICs is printed small."""
 Layers = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
@@ -174,7 +176,8 @@ def _matrix(report: Report) -> Iterator[str]:
     yield f'<p class="{kind}">{mark} {said}</p><p>Rows send, columns receive: ● reached, · not reached, ! differs</p>'
     wrong = {(d.sender, d.receiver) for d in report.differ}
     names = report.senders
-    yield '<div class="scroll"><table class="matrix"><thead><tr><td></td>'
+    size = "matrix many" if len(names) > MANY else "matrix"
+    yield f'<div class="scroll"><table class="{size}"><thead><tr><td></td>'
     yield "".join(f'<th class="top" scope="col">{escape(name)}</th>' for name in names) + "</tr></thead><tbody>"
     for sender in names:
         yield f'<tr><th class="side" scope="row">{escape(sender)}</th>'

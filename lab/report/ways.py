@@ -40,13 +40,15 @@ class Way:
 
     @property
     def end(self) -> str:
-        """`delivered to web2`, `dropped in esx1 at vmnic2: Reverse Path`, `last seen ...`."""
+        """`delivered to web2`, `dropped in esx1 at vmnic2: Reverse Path`, `sent to ids1 ...`, `last seen ...`."""
         last = self.hops[-1]
         inside = f", in {last.encapsulation}" if last.encapsulation else ""
         if last.reason is not None:
             return f"dropped in {last.box} at {last.interface}: {last.reason}"
         if last.observation == "Delivered":
             return f"delivered to {last.node}{inside}"
+        if last.direction == "out" and last.node != last.box:  # its own end is not captured
+            return f"sent to {last.node} ({last.box} {last.interface}){inside}"
         return f"last seen at {last.box} {last.interface}{inside}"
 
     @property
@@ -118,14 +120,16 @@ def ways_table(ways: Sequence[Way]) -> Iterator[str]:
 
 def _by(hops: Sequence[Hop]) -> str:
     """`web1 › esx1 vmnic3 › tor2 › esx2 › web2`: boxes, and the pNIC or port that a copy left by."""
-    said: dict[str, str] = {}
+    said: list[tuple[str, str]] = []
     for hop in hops:
         name = hop.node if hop.point in _GUEST else hop.box
-        if hop.point is Point.UPLINK_SND:
-            said[name] = f"{name} {hop.interface}" + (f" ({hop.encapsulation})" if hop.encapsulation else "")
+        left = f" {hop.interface}" if hop.point is Point.UPLINK_SND else ""
+        left += f" ({hop.encapsulation})" if left and hop.encapsulation else ""
+        if said and said[-1][0] == name:
+            said[-1] = name, said[-1][1] or left
         else:
-            said.setdefault(name, name)
-    return " › ".join(said.values())
+            said.append((name, left))
+    return " › ".join(name + left for name, left in said)
 
 
 def on_paper(ways: Sequence[Way]) -> Iterator[str]:

@@ -233,7 +233,7 @@ def _end_text(hops: Sequence[Hop]) -> str:
     if last.reason:
         came = next((hop.interface for hop in reversed(hops[:-1]) if hop.evidence == "wire"), last.interface)
         how = "" if came == last.interface else f", having come in on {came}"
-        where = f"{last.box} {last.switch}".rstrip()
+        where = last.box if last.switch in ("", last.box) else f"{last.box} {last.switch}"
         return f"a copy was dropped in {where} at {last.interface}{how}: {_because(last)}"
     if last.encapsulation:
         return f"a copy reached {last.node}, in {last.encapsulation}, by {_by(hops)}"
@@ -243,9 +243,8 @@ def _end_text(hops: Sequence[Hop]) -> str:
 def _by(hops: Sequence[Hop]) -> str:
     """The places where packets with the frame in them were captured: `esx1 vmk0 > esx1 vmnic0 VLAN 5 > tor1 gw`."""
     wires = (hop for hop in hops if hop.encapsulation and hop.evidence == "wire")
-    return " > ".join(
-        f"{hop.box} {hop.interface}" + (f" VLAN {'/'.join(map(str, hop.vlans))}" if hop.vlans else "") for hop in wires
-    )
+    tags = ((hop, f" VLAN {'/'.join(map(str, hop.vlans))}" if hop.vlans else "") for hop in wires)
+    return " > ".join(dict.fromkeys(f"{hop.box} {hop.interface}{vlan}" for hop, vlan in tags))
 
 
 def _because(ending: Hop) -> str:
@@ -260,7 +259,7 @@ def verdict(answer: Answer) -> str:
     if answer.disposition == "delivered":
         said = f"delivered to {answer.receiver}" + (" (and flooded)" if answer.flooded else "")
     elif ending is not None:
-        switch = f", switch {ending.switch}" if ending.switch else ""
+        switch = f", switch {ending.switch}" if ending.switch not in ("", ending.box) else ""
         said = f"dropped in {ending.box}{switch}, at port {ending.interface}: {_because(ending)}"
         if ending.evidence == "adapter":
             said = f"never left {answer.sender}: {_because(ending)}"

@@ -113,7 +113,8 @@ def test_atk_7_a_machine_that_could_flood_the_pswitch_does(vlab: RunningLab) -> 
     assert not saw(before, "spy")
     flood(vlab, "spy")
     full(vlab)
-    assert saw(ask(vlab, "gw", "victim"), "spy")
+    flooded = ask(vlab, "gw", "victim")
+    assert (saw(flooded, "spy"), flooded.flooded, before.flooded) == (True, True, False)
     with remedied(vlab, way(before, "spy", "flood"), ""):
         flood(vlab, "spy")
         for name in ("gw", "victim"):

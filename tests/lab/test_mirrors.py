@@ -116,6 +116,7 @@ def test_mir_6_a_frame_of_no_such_session_has_no_way_inside_another_packet(vlab:
     answer = vlab.where("web1", "web2", count=2)
     assert answer.agrees, answer.differences
     assert not [h for trail in answer.trails for h in trail.hops if h.encapsulation]
+    assert not answer.flooded  # what a session copies is not flooded
 
 
 def test_mir_7_a_copy_on_the_uplink_is_the_frame_in_clear(vlab: RunningLab) -> None:

@@ -19,7 +19,7 @@ from answered import answer, both_ways, topology_named
 from lab.client import places_of
 from lab.model import Topology
 from lab.report.follow import Followed
-from lab.report.page import Page, render
+from lab.report.page import MANY, Page, render
 from lab.report.picture import picture, svg
 from lab.report.verify import Difference, Report
 from lab.report.where import Answer
@@ -69,6 +69,13 @@ def test_a_page_loads_nothing_and_what_was_in_a_frame_is_no_markup() -> None:
     assert "url(" not in text
     assert text.count("</script>") == 2
     assert "&lt;6&gt;" in text
+
+
+@pytest.mark.parametrize(("senders", "small"), [(MANY, False), (MANY + 1, True)])
+def test_a_matrix_of_many_is_printed_small(senders: int, small: bool) -> None:
+    names = tuple(f"vm{n}.eth0" for n in range(senders))
+    told = Page("t", picture(topology_named("teaming")), None, Report(0, 0, (), (), 0, 1.0, names, frozenset()))
+    assert ('class="matrix many"' in render(told, layers)) is small
 
 
 def test_a_picture_escapes_names() -> None:
