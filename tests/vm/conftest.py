@@ -58,7 +58,7 @@ def place() -> Iterator[Path]:
     if DIRECTORY:
         yield Path(DIRECTORY)
         return
-    with tempfile.TemporaryDirectory(prefix="vlab-vm-") as directory:
+    with tempfile.TemporaryDirectory(prefix="vm-") as directory:
         Path(directory).chmod(0o755)  # Vagrant runs as an ordinary user
         yield Path(directory)
 
@@ -80,7 +80,7 @@ def vagrant(place: Path) -> Iterator[Vagrant]:
     """Vagrant in a copy of the project; its VM, if one was made, is gone at the end."""
     if shutil.which("vagrant") is None:
         pytest.skip("this machine lacks vagrant: ./vlab test --vm installs it")
-    home = place / "vagrant"
+    home = place / "v"  # a socket below it must have a name of less than 108 bytes
     ours = Vagrant(home)
     ours.copy_clone()
     yield ours
