@@ -14,6 +14,8 @@ LLDP_MAC = "01:80:c2:00:00:0e"
 ALL_SYSTEMS = "01:00:5e:00:00:01"
 """The multicast group that every IPv4 guest asks its adapter for."""
 LACP_ETHERTYPE = 0x8809
+LOOP_ETHERTYPE = 0x9000
+"""Of the frames by which an interconnect module looks for loops behind its ports to blades."""
 TPID_8021Q = 0x8100
 TPIDS = (0x8100, 0x88A8)
 _TPID_BYTES = (b"\x81\x00", b"\x88\xa8")
@@ -60,6 +62,7 @@ class DropReason(StrEnum):
     PSWITCH_CHANNEL = "PSwitch Channel Member Suspended"
     STRETCH = "Stretch Not Forwarded"
     UNUSED_PNIC = "No Switch Uses This pNIC"
+    MODULE_STANDBY = "Module Uplink On Standby"
 
 
 class Point(StrEnum):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 
+from lab.chassis import Module, Pvnic
 from lab.units import Rate, Size
 
 VLAN_MAX = 4094
@@ -258,7 +259,8 @@ class PhysicalPort:
 
 @dataclass(frozen=True)
 class Pnic:
-    """An uplink of a host and the pSwitch port it is plugged into (named `HOST-vmnicN` there)."""
+    """An uplink of a host and the pSwitch port it is plugged into (named `HOST-vmnicN` there). `pvnic`: it is a part of
+    a physical port, and `switch` an interconnect module."""
 
     host: str
     name: str
@@ -266,6 +268,7 @@ class Pnic:
     speed: Rate
     port: PhysicalPort
     mac: str
+    pvnic: Pvnic | None = None
 
     @property
     def far_port(self) -> str:
@@ -461,7 +464,7 @@ class PhysicalSwitch:
     `port_security` (source MACs that a port may have) are for ports to hosts and machines, not for cables between
     pSwitches. `pvlans`: the map that a PVLAN-aware switch knows. `stp`: rapid spanning tree. `cdp`, `lldp`: it speaks
     that protocol. `channel_hash`: how its port channels choose a member. `link_state_tracking`: it takes ports to hosts
-    down while it has no link to another pSwitch (TEAM-F-5)."""
+    down while it has no link to another pSwitch (TEAM-F-5). `module`: it is an interconnect module of a chassis."""
 
     name: str
     site: str
@@ -474,17 +477,35 @@ class PhysicalSwitch:
     lldp: bool = False
     channel_hash: str = "src-dst-ip"
     link_state_tracking: bool = False
+    module: Module | None = None
+
+
+@dataclass(frozen=True)
+class ModuleUplink:
+    """What a cable is at its end in an interconnect module: the name and configuration of its port there. `speed`
+    holds in both directions."""
+
+    name: str
+    port: PhysicalPort
+    speed: Rate
 
 
 @dataclass(frozen=True)
 class Cable:
-    """Between two pSwitches; each end's port bears the other's name (`tor2`, and `tor2#2` for a second cable)."""
+    """Between two pSwitches; each end's port bears the other's name (`tor2`, and `tor2#2` for a second cable). With an
+    `uplink`, the first of `ends` is an interconnect module, and the other's port is named `bay1-X1`."""
 
     ends: tuple[str, str]
     port: PhysicalPort
     index: int = 1
+    uplink: ModuleUplink | None = None
+
+    def config_at(self, switch: str) -> PhysicalPort:
+        return self.uplink.port if self.uplink is not None and switch == self.ends[0] else self.port
 
     def port_at(self, switch: str) -> str:
+        if self.uplink is not None:
+            return self.uplink.name if switch == self.ends[0] else f"{self.ends[0]}-{self.uplink.name}"
         other = self.ends[1] if switch == self.ends[0] else self.ends[0]
         return other if self.index == 1 else f"{other}#{self.index}"
 
@@ -566,6 +587,7 @@ class Knobs:
     beacon_ethertype: int = 0x8922
     vmotion_encrypt: str = "off"
     ft_encrypt: str = "off"
+    pvnic_rx_cap: bool = False
 
 
 @dataclass(frozen=True)

@@ -153,9 +153,9 @@ class RunningLab:
     def set(self, what: str, *changes: str, **settings: Any) -> None:
         """Change policies while the lab runs: `lab.set("port-group web", "security.promiscuous=accept", vlan=20)`.
 
-        `what` is `port-group`, `switch`, `vnic`, `vm`, `physical-switch`, `pnic` or `machine` with its name, or
-        `knobs`. A text is KEY=VALUE as on the command line, a keyword a value as it is; None takes a setting away. All
-        of them are one change: on return the switches have it, or, when something raises, nothing of it.
+        `what` is `port-group`, `switch`, `vnic`, `vm`, `physical-switch`, `module`, `pnic` or `machine` with its name,
+        or `knobs`. A text is KEY=VALUE as on the command line, a keyword a value as it is; None takes a setting away.
+        All of them are one change: on return the switches have it, or, when something raises, nothing of it.
         Raises UsageError with every mistake, SystemRefused.
         """
         self.client.set(what, {**settings_of(changes), **settings})

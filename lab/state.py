@@ -38,7 +38,8 @@ class State:
     hash's order; `copied`: ports each of whose frames leaves by all of these (BCN-7).
 
     `divided`: (host, switch, traffic type) -> uplink -> its part of the host's limit, where the host has measured what
-    each of them needs (NIOC-6).
+    each of them needs (NIOC-6). `pvnic_rates`: ends of pvNICs' cables -> the part of their physical port that the
+    chassis gives them now, in bits/s as emulated.
     """
 
     links_down: frozenset[PortKey] = frozenset()
@@ -62,6 +63,7 @@ class State:
     spread: Mapping[PortKey, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     copied: Mapping[PortKey, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     divided: Mapping[tuple[str, str, str], Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    pvnic_rates: Mapping[PortKey, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_tables(
         self,

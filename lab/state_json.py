@@ -37,6 +37,7 @@ def to_json(state: State) -> dict[str, Any]:
         "spread": _pairs(state.spread),
         "copied": _pairs(state.copied),
         "divided": [[*name, dict(parts)] for name, parts in state.divided.items()],
+        "pvnic_rates": _pairs(state.pvnic_rates),
     }
 
 
@@ -57,6 +58,7 @@ def from_json(said: Mapping[str, Any]) -> State:
         spread=_several(said["spread"]),
         copied=_several(said["copied"]),
         divided=MappingProxyType({(host, name, kind): parts for host, name, kind, parts in said["divided"]}),
+        pvnic_rates=_mapping(said["pvnic_rates"]),
     )
 
 

@@ -1,6 +1,6 @@
 """What a host does when a pNIC's link goes or comes back: ports move, rows follow (TEAM-F-1, TEAM-F-2, TEAM-F-6), and
-the guests that moved are asked for their multicast groups again (FWD-20). pSwitches take links down that lead nowhere
-(TEAM-F-5)."""
+the guests that moved are asked for their multicast groups again (FWD-20). pSwitches and modules take links down that
+lead nowhere (TEAM-F-5, PVN-9); pvNICs of one physical port share its cable (PVN-4)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lab.agents.events import Moment
 from lab.agents.igmp import QUERIES, general_query
 from lab.agents.present import Present
 from lab.agents.timers import Timers
+from lab.chassis import cut_cables, smart_links
 from lab.errors import SystemRefused, UsageError
 from lab.model import ClientPort, PortKey, Topology
 from lab.plan.names import box_mac
@@ -136,8 +137,9 @@ class LinkAgent:
     # -- link-state tracking
 
     def _track(self, down: Collection[PortKey]) -> None:
-        """Ports to hosts go down with the last link to another pSwitch, and come up with the first."""
-        alone: set[PortKey] = set()
+        """Ports to hosts go down with the last link to another pSwitch, and come up with the first. A module has failed
+        with its box, and then has nothing to take down."""
+        alone = {port for port in smart_links(self.present.topology, down) if port[0] not in self._failed}
         for switch, (to_switches, to_hosts) in tracked(self.present.topology).items():
             if switch not in self._failed and to_switches and all(port in down for port in to_switches):
                 alone.update(to_hosts)
@@ -166,21 +168,22 @@ class LinkAgent:
     def set_link(self, far: PortKey, near: PortKey, up: bool, seconds: float = 10.0) -> None:
         """Take the far end down or up and wait until `near`'s carrier has been seen and the rows are right.
 
-        A cable is plugged in at both ends, whichever was pulled; a port that was err-disabled is switched on again.
-        Raises UsageError where that cannot give a carrier.
+        A cable is plugged in at both ends, whichever was pulled; a port that was err-disabled is switched on again; all
+        pvNICs of a cable go and come with it. Raises UsageError where that cannot give a carrier.
         """
         with self.present.lock:
             if up:
                 self._check_can_come(far, near)
-            for end in {far, near} & (self.err_disabled.keys() | self._pulled) if up else ():
+            ends = cut_cables(self.present.topology, [far, near])
+            pulled = {end for end in ends if end[0] == far[0]}
+            changed = pulled if not up else pulled | (ends & (self.err_disabled.keys() | self._pulled))
+            self._pulled = self._pulled - changed if up else self._pulled | changed
+            for end in sorted(changed - self._cut_off if up else changed):
                 self.err_disabled.pop(end, None)
-                self._pulled.discard(end)
-                self._switch(end, True)
-            if not up:
-                self._pulled.add(far)
-            self._switch(far, up)
+                self._switch(end, up)
             self.look([near[0], far[0]])
-        if not self.present.wait_for(lambda state: _is(state, near, far, up), seconds):
+        awaited = [near] if up else sorted(end for end in ends if end[0] == near[0])
+        if not self.present.wait_for(lambda state: all(_is(state, end, far, up) for end in awaited), seconds):
             raise SystemRefused(f"{near[0]}:{near[1]} did not go {'up' if up else 'down'} within {seconds:g} s")
 
     def _check_can_come(self, *ends: PortKey) -> None:
@@ -188,7 +191,9 @@ class LinkAgent:
             if end[0] in self._failed:
                 raise UsageError(f"{end[0]} has failed: no cable in it carries anything until it is repaired")
             if end in self._cut_off:
+                module = self.present.topology.physical_switches[end[0]].module
                 why = "link-state tracking, it has lost every link to other pSwitches"
+                why = why if module is None else "SmartLink, no uplink of its networks has a link"
                 raise UsageError(f"{end[0]} keeps {end[1]} down ({why})")
             if self._meant_off(end):
                 raise UsageError(f"{end[0]}:{end[1]} is not connected (`vlab set vnic ... connected=true`)")

@@ -15,7 +15,7 @@ from lab.errors import MachineLacks, UsageError
 CLONE = Path(__file__).resolve().parents[2]
 WORKERS_PER_PROCESSOR = 3
 """A test of a lab mostly waits: for frames, for switches to settle."""
-MEASURING = ("lab/test_nioc.py", "lab/test_shaping.py")
+MEASURING = ("lab/test_nioc.py", "lab/test_shaping.py", "lab/test_chassis_rates.py")
 """They fill links, and are run when the others have ended."""
 
 

@@ -29,11 +29,12 @@ def set_policy(lab: str | None, words: tuple[str, ...], as_json: bool) -> None:
     vlab set vnic web1.eth0 connected=false
     vlab set physical-switch tor1 mac_table=10
     vlab set pnic esx1:vmnic0 trunk='[10, 20-29]' native=
+    vlab set module bay1 networks.prod.smart_link=true
     vlab set knobs reverse_path=0
 
-    WHAT is port-group, switch, vnic, vm (all of its vNICs), physical-switch, pnic or machine and a name, or knobs. KEY
-    is what the topology file has there, dotted; VALUE is YAML, and nothing, or null, takes the setting away. What needs
-    other boxes, cables or addresses is refused. Frames of others are not disturbed.
+    WHAT is port-group, switch, vnic, vm (all of its vNICs), physical-switch, module, pnic or machine and a name, or
+    knobs. KEY is what the topology file has there, dotted; VALUE is YAML, and nothing, or null, takes the setting away.
+    What needs other boxes, cables or addresses is refused. Frames of others are not disturbed.
     """
     from lab.client import find_lab
     from lab.topology.edit import settings_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -36,8 +37,9 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
             click.echo(f"{file}: warning: {line}", err=True)
         if not as_json:
             counts = f"{len(topology.hosts)} hosts, {len(topology.vms)} VMs, {len(topology.vnics)} vNICs"
-            pswitches = f"{len(topology.physical_switches)} pSwitches"
-            click.echo(f"{file}: {topology.name} (vSphere {topology.release}): {counts}, {pswitches}")
+            boxes = Counter("modules" if s.module else "pSwitches" for s in topology.physical_switches.values())
+            physical = f"{boxes['pSwitches']} pSwitches" + (f", {boxes['modules']} modules" if boxes["modules"] else "")
+            click.echo(f"{file}: {topology.name} (vSphere {topology.release}): {counts}, {physical}")
     if as_json:
         say_json({"schema": 1, "files": results})
     if not all(result["ok"] for result in results):

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from lab.model import Allocation, ClientPort, HostSwitch, NetworkIoControl, Nic, Pnic, Shaping, Topology
+from lab.chassis import PORT_SPEED, shared_ports
+from lab.model import Allocation, ClientPort, HostSwitch, NetworkIoControl, Nic, Pnic, PortKey, Shaping, Topology
 from lab.nioc import PORTS_OF_TYPE, VIRTUAL_MACHINE, Sender, guaranteed, types_of
 from lab.plan.queues import PAST, PROBE_ETHERTYPE, ROOT, Bucket, Class, Match, Queue, Tree
 from lab.state import State
-from lab.units import Size
+from lab.units import Rate, Size
 
 SEND_ROOM = 1_000_000
 """Bytes of kernel memory for frames that wait in the queues of what a box sends through its one socket."""
@@ -33,14 +34,19 @@ _PROBES = Match(PAST, ethertype=PROBE_ETHERTYPE)
 
 
 def queues(topology: Topology, state: State) -> Iterator[Queue]:
-    """In file order: pNICs with their pSwitch's end, then shaped ports, vmknics first."""
+    """In file order: pNICs with their pSwitch's end, both ends of modules' uplinks, shaped ports, vmknics first."""
     parts = {(p.host, u): p for p in topology.host_switches.values() for u in p.uplinks}
-    rooms = _leaves(topology, state, parts)
+    rooms, given = _leaves(topology, state, parts), _port_rates(topology, state)
     for host in topology.hosts.values():
         for pnic in host.pnics.values():
             part = parts.get((host.name, pnic.name))
-            yield _pnic(topology, state, pnic, part, rooms[host.name])
-            yield _link(pnic.switch, pnic.far_port, _speed(topology, pnic), _frame(part), rooms[pnic.switch])
+            sends = given.get((host.name, pnic.name), _speed(topology, pnic))
+            gets = given.get((pnic.switch, pnic.far_port), _received(topology, pnic))
+            yield _pnic(topology, state, pnic, part, rooms[host.name], sends)
+            yield _link(pnic.switch, pnic.far_port, gets, _frame(part), rooms[pnic.switch])
+    longest = max((_frame(part) for part in parts.values()), default=_frame(None))
+    for (box, uplink), speed in _module_uplinks(topology):
+        yield _link(box, uplink, speed.scaled(topology.speed_scale).bits, longest, rooms[box])
     for part in topology.host_switches.values():
         for port in part.ports:
             yield from _shaped(topology, port, part, rooms[part.host])
@@ -48,6 +54,28 @@ def queues(topology: Topology, state: State) -> Iterator[Queue]:
 
 def _speed(topology: Topology, pnic: Pnic) -> int:
     return pnic.speed.scaled(topology.speed_scale).bits
+
+
+def _port_rates(topology: Topology, state: State) -> dict[PortKey, int]:
+    """What chassis give to the ends of cables that share a physical port, bits/s as emulated."""
+    shared = [(port, end) for port in shared_ports(topology) for end in port.ends]
+    scale = topology.speed_scale
+    return {end: int(state.pvnic_rates.get(end, port.at_first(end) * scale)) for port, end in shared}
+
+
+def _received(topology: Topology, pnic: Pnic) -> int:
+    """What it is sent at. A chassis holds what a blade sends to the pvNIC's speed; whether what it sends to the blade
+    too is disputed (PVN-3)."""
+    if pnic.pvnic is None or topology.knobs.pvnic_rx_cap:
+        return _speed(topology, pnic)
+    return PORT_SPEED.scaled(topology.speed_scale).bits
+
+
+def _module_uplinks(topology: Topology) -> Iterator[tuple[PortKey, Rate]]:
+    """Both ends of each."""
+    for cable in topology.cables:
+        if cable.uplink is not None:
+            yield from (((end, cable.port_at(end)), cable.uplink.speed) for end in cable.ends)
 
 
 def _frame(part: HostSwitch | None) -> int:
@@ -63,11 +91,14 @@ def _leaves(topology: Topology, state: State, parts: Mapping[tuple[str, str], Ho
     for host in topology.hosts.values():
         for pnic in host.pnics.values():
             part = parts.get((host.name, pnic.name))
-            tree = _pnic(topology, state, pnic, part, 1)
+            tree = _pnic(topology, state, pnic, part, 1, _speed(topology, pnic))
             own = sum(1 for c in tree.classes if c.packets)
             for box, leaves in ((host.name, own), (pnic.switch, 1)):
                 found[box] += leaves
                 most[box] = max(most[box], leaves)
+    for (box, _), _ in _module_uplinks(topology):
+        found[box] += 1
+        most[box] = max(most[box], 1)
     for part in topology.host_switches.values():
         found[part.host] += sum(1 for port in part.ports if _shapers(topology, port.nic)[1])
     return Counter({box: most[box] + (leaves - most[box] + 1) // 2 for box, leaves in found.items()})
@@ -95,8 +126,8 @@ def _link(node: str, label: str, rate: int, frame: int, leaves: int) -> Tree:
     return Tree(node, label, ROOT, (link,), (_PROBES,))
 
 
-def _pnic(topology: Topology, state: State, pnic: Pnic, part: HostSwitch | None, leaves: int) -> Tree:
-    rate, frame = _speed(topology, pnic), _frame(part)
+def _pnic(topology: Topology, state: State, pnic: Pnic, part: HostSwitch | None, leaves: int, rate: int) -> Tree:
+    frame = _frame(part)
     dvs = topology.distributed_switches.get(part.name) if part and part.distributed else None
     control = dvs.network_io_control if dvs else None
     if part is None or control is None or (pnic.host, pnic.name) in control.opt_out:

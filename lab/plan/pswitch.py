@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, DropReason
+from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, LOOP_ETHERTYPE, DropReason
 from lab.model import (
     ALL_VLANS,
     VLAN_MAX,
@@ -30,7 +30,7 @@ from lab.model import (
     Topology,
     VlanPolicy,
 )
-from lab.plan import stretching
+from lab.plan import modules, stretching
 from lab.plan.clients import accepted_vlans, domain
 from lab.plan.hashing import Tables, channel_hash, choose
 from lab.plan.hashing import rows_of as hash_rows
@@ -79,7 +79,7 @@ class _Port:
     """A port, or a channel as one: then it has `members`, and of them `forwarding` do.
 
     `hears`: VLANs whose frames leave there; `live`: up and not shut; `edge`: to a host or machine; `shut`: why it takes
-    nothing in."""
+    nothing in; `waits`: VLANs that another uplink of a module has, taken from what `config` says."""
 
     number: int
     config: PhysicalPort
@@ -90,6 +90,7 @@ class _Port:
     shut: tuple[DropReason, str] | None
     members: tuple[int, ...] = ()
     forwarding: tuple[int, ...] = ()
+    waits: Ranges = ()
 
     @property
     def here(self) -> str:
@@ -135,11 +136,13 @@ def rows_of(
 
 
 def edges_of(topology: Topology, switch: str) -> frozenset[str]:
-    """Labels of the pSwitch's ports to hosts and machines: not those to other pSwitches."""
+    """Labels of the pSwitch's ports to hosts, machines and a chassis' modules: not those to other pSwitches."""
     pnics = (pnic for host in topology.hosts.values() for pnic in host.pnics.values())
     machines = topology.machines.values()
     return frozenset(
-        {p.far_port for p in pnics if p.switch == switch} | {m.name for m in machines if m.switch == switch}
+        {p.far_port for p in pnics if p.switch == switch}
+        | {m.name for m in machines if m.switch == switch}
+        | {c.port_at(switch) for c in topology.cables if c.uplink and c.ends[1] == switch}
     )
 
 
@@ -163,6 +166,8 @@ def _port(
     switch: PhysicalSwitch, number: int, label: str, config: PhysicalPort, edges: frozenset[str], state: State
 ) -> _Port:
     key = (switch.name, label)
+    waits = modules.waiting(switch, label, config, state)
+    config = modules.without(config, waits)
     own = switch.pvlans.get(config.access) if config.access is not None else None
     shut = None
     if key in state.blocked:
@@ -179,6 +184,7 @@ def _port(
         edge=label in edges,
         live=key not in state.links_down and shut is None,
         shut=shut,
+        waits=waits,
     )
 
 
@@ -228,6 +234,9 @@ def _receive(switch: PhysicalSwitch, port: _Port, channels: Iterable[_Port]) -> 
     for mac, spoken in ((CDP_MAC, switch.cdp), (LLDP_MAC, switch.lldp)):
         if spoken:
             yield drop(RECEIVE, 200, f"{port.here},dl_dst={mac}", DropReason.PSWITCH_DISCOVERY, "MIR-13", port.number)
+    if port.edge and switch.module is not None and switch.module.loop_protection:
+        match = f"{port.here},dl_type={LOOP_ETHERTYPE:#06x}"
+        yield drop(RECEIVE, 150, match, DropReason.PSWITCH_DISCOVERY, "PVN-8", port.number)
     came_by = next((channel.number for channel in channels if port.number in channel.members), port.number)
     kept = f"set_field:{came_by:#x}->reg15," if channels else ""
     yield Row(RECEIVE, 100, port.here, f"{kept}goto_table:{VLAN_IN}")
@@ -235,6 +244,8 @@ def _receive(switch: PhysicalSwitch, port: _Port, channels: Iterable[_Port]) -> 
 
 def _vlan_in(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
     here, number, config = port.here, port.number, port.config
+    unknown = "PVN-10" if switch.module else "VLAN-13"
+    yield from modules.standby(here, number, port.waits, VLAN_IN)
     onward = f"goto_table:{PRIVATE if switch.pvlans else SECURITY if switch.port_security else SOURCE}"
     if config.untagged is None:
         for match in (UNTAGGED, PRIORITY_TAGGED):
@@ -247,11 +258,11 @@ def _vlan_in(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
     if config.access is not None:
         yield drop(VLAN_IN, 10, here, DropReason.PSWITCH_ACCESS_TAGGED, "VLAN-16", number)
         return
-    yield drop(VLAN_IN, 60, f"{here},{RESERVED}", DropReason.PSWITCH_VLAN, "VLAN-13", number)
+    yield drop(VLAN_IN, 60, f"{here},{RESERVED}", DropReason.PSWITCH_VLAN, unknown, number)
     native = () if config.native is None else ((config.native, config.native),)
     for match in [ANY_TAG] if config.trunk == ALL_VLANS else sorted({*tag_matches((*config.trunk, *native))}):
         yield Row(VLAN_IN, 50, f"{here},{match}", f"{POP_TAG},{onward}", "VLAN-16")
-    yield drop(VLAN_IN, 10, here, DropReason.PSWITCH_VLAN, "VLAN-13", number)
+    yield drop(VLAN_IN, 10, here, DropReason.PSWITCH_VLAN, unknown, number)
 
 
 def _private(switch: PhysicalSwitch) -> Iterator[Row]:

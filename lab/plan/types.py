@@ -139,6 +139,7 @@ _FAMILIES = (
     "TEAM-IPH",
     "TEAM-MAC",
     "L2S",
+    "PVN",
 )
 
 

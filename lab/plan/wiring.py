@@ -35,7 +35,7 @@ def pswitch_ports(topology: Topology, switch: str) -> dict[str, PhysicalPort]:
             ports[machine.name] = machine.port
     for cable in topology.cables:
         if switch in cable.ends:
-            ports[cable.port_at(switch)] = cable.port
+            ports[cable.port_at(switch)] = cable.config_at(switch)
     return ports
 
 

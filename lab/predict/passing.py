@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from lab.chassis import with_consequences
 from lab.frame import Frame, Hop, Point
 from lab.model import PortKey, Topology
 from lab.predict.prediction import RECEIVED, Prediction, label_of
@@ -48,8 +49,8 @@ def passed(topology: Topology, state: State, sender: str, receiver: str, frame: 
     links = list(dict.fromkeys(_links(predictor.world, way)))
     boxes = list(dict.fromkeys(hop.box for hop in way if _is_box(topology, hop.box)))
     for box in boxes:
-        tool = "a SPAN session" if box in topology.physical_switches else "pktcap-uw"
-        yield CouldSee(box, box, "", "box", "capture", f"the frame passes it: {tool} there shows it")
+        tool, below = _tool(topology, box)
+        yield CouldSee(box, box, "", "box", "capture", f"the frame passes it: {tool} shows it", below)
     for link in links:
         yield _cable(link, "the frame passes it", "")
     known_boxes, known_links = set(boxes), {frozenset(link) for link in links}
@@ -60,13 +61,23 @@ def passed(topology: Topology, state: State, sender: str, receiver: str, frame: 
         for box in dict.fromkeys(hop.box for hop in new):
             if box not in known_boxes and _is_box(topology, box):
                 known_boxes.add(box)
-                why = f"the frame passes it when {after}"
-                yield CouldSee(box, box, "", "box", "capture", why, ("TEAM-F-1",), closes, after=after)
+                why, below = f"the frame passes it when {after}", _tool(topology, box)[1]
+                yield CouldSee(box, box, "", "box", "capture", why, ("TEAM-F-1", *below), closes, after=after)
         for link in _links(predictor.world, new):
             if frozenset(link) not in known_links:
                 known_links.add(frozenset(link))
                 entry = _cable(link, f"the frame passes it when {after}", after)
                 yield replace(entry, statements=("TEAM-F-1",), closes=closes)
+
+
+def _tool(topology: Topology, box: str) -> tuple[str, tuple[str, ...]]:
+    """What shows a frame there, and the statements about that."""
+    switch = topology.physical_switches.get(box)
+    if switch is None:
+        return "pktcap-uw there", ()
+    if switch.module is None:
+        return "a SPAN session there", ()
+    return f"a port monitor of chassis {switch.module.chassis}, below all that vSphere controls,", ("PVN-11",)
 
 
 def _cable(link: Link, why: str, after: str) -> CouldSee:
@@ -109,9 +120,10 @@ def _far_end(world: World, hop: Hop) -> PortKey:
 def _after(
     topology: Topology, state: State, sender: str, receiver: str, frame: Frame, failed: Link
 ) -> Prediction:  # fmt: skip
-    """The same frame when that cable is out, and the receiver's new place is known to the pSwitches."""
+    """The same frame when that cable is out, with whatever goes with it, and the receiver's new place is known to the
+    pSwitches."""
     cleared = replace(state, mac_tables=MappingProxyType({}))
-    later = with_links_down(topology, cleared, {*state.links_down, *failed})
+    later = with_links_down(topology, cleared, with_consequences(topology, {*state.links_down, *failed}))
     predictor = Predictor(topology, later)
     told = predictor.predict(receiver, Frame(frame.dst, frame.src)).state_after(later)
     return predictor.with_state(told).predict(sender, frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, DropReason, Point, Tag
+from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, LOOP_ETHERTYPE, DropReason, Point, Tag
 from lab.model import Machine, PhysicalPort
 from lab.predict.hashes import CHANNEL_WORDS
 from lab.predict.trail import AtPSwitch, AtUplink, Inside, Refusal, Trail
@@ -30,6 +30,8 @@ def from_wire(trail: Trail, step: AtPSwitch) -> None:
     here = trail.hop(name, switch.node(port), Point.PSWITCH_RCV, port, vlans, parent, switch=name)
     arrival = Arrival(switch, name, port, vlans, here, teaches)
     entered = _consumed(trail, arrival) or _vlan_in(switch.ports[port], vlans)
+    if switch.model.module is not None:
+        entered = _into_module(trail, arrival, entered)
     if not isinstance(entered, Inside):
         return _drop(trail, arrival, port, entered)
     if not _secure(trail, arrival, entered.vlan):
@@ -58,6 +60,9 @@ def _consumed(trail: Trail, at: Arrival) -> Refusal | None:
         return DropReason.PSWITCH_DISCOVERY, ()
     if (model.cdp and trail.dst == CDP_MAC) or (model.lldp and trail.dst == LLDP_MAC):
         return DropReason.PSWITCH_DISCOVERY, ("MIR-13",)
+    guarded = model.module is not None and model.module.loop_protection and at.switch.is_edge(at.port)
+    if guarded and trail.has_type(LOOP_ETHERTYPE, at.vlans):
+        return DropReason.PSWITCH_DISCOVERY, ("PVN-8",)
     return None
 
 
@@ -72,6 +77,14 @@ def _vlan_in(config: PhysicalPort, vlans: tuple[Tag, ...]) -> Inside | Refusal:
     if not config.carries(outer.vid):
         return DropReason.PSWITCH_VLAN, ("VLAN-13",)
     return Inside(outer.vid, outer.pcp, vlans[1:])
+
+
+def _into_module(trail: Trail, at: Arrival, entered: Inside | Refusal) -> Inside | Refusal:
+    """A VLAN that none of the port's networks knows (PVN-10), or that another uplink has now (PVN-6)."""
+    if isinstance(entered, Inside):
+        waits = trail.scene.waits(at.name, at.port, entered.vlan)
+        return (DropReason.MODULE_STANDBY, ("PVN-6",)) if waits else entered
+    return (entered[0], ("PVN-10",)) if entered[0] is DropReason.PSWITCH_VLAN else entered
 
 
 def _secure(trail: Trail, at: Arrival, vlan: int) -> bool:
@@ -156,7 +169,7 @@ def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
     bare = config.access is not None or config.native == inside.vlan
     vlans = inside.inner if bare else inside.tagged()
     node = at.switch.node(port)
-    why = (*VLAN_RULE, "PVL-10" if config.access else "PVL-8") if inside.vlan in at.switch.model.pvlans else VLAN_RULE
+    why = _why_out(at, port, inside.vlan)
     out = trail.hop(at.name, node, Point.PSWITCH_SND, port, vlans, at.hop, why, at.name, "out")
     if isinstance(far, Machine):
         trail.hop(node, node, Point.NIC_RX, "eth0", vlans, out)
@@ -168,6 +181,15 @@ def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
         here = trail.hop(far.host, far.host, Point.UPLINK_RCV, far.pnic, vlans, out)
         unused = DropReason.UNUSED_PNIC
         trail.hop(far.host, far.host, Point.DROP, far.pnic, vlans, here, reason=unused)
+
+
+def _why_out(at: Arrival, port: str, vlan: int) -> tuple[str, ...]:
+    if vlan in at.switch.model.pvlans:
+        return (*VLAN_RULE, "PVL-10" if at.switch.ports[port].access else "PVL-8")
+    if at.switch.model.module is None:
+        return VLAN_RULE
+    blades = [isinstance(at.switch.far[one], Uplink) for one in (at.port, port)]
+    return ("PVN-7",) if all(blades) else ("PVN-6",) if not blades[1] else VLAN_RULE
 
 
 def _drop(trail: Trail, at: Arrival, port: str, refusal: Refusal, direction: str = "in") -> None:

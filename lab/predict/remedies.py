@@ -61,12 +61,15 @@ def unused_vlan(topology: Topology) -> int:
 
 
 def most_macs(topology: Topology, switch: str) -> int:
-    """How many MACs there are behind the fullest of a pSwitch's ports to hosts, at least 1: with so many allowed, no
-    port is refused what it sends today."""
+    """How many MACs there are behind the fullest of a pSwitch's ports to hosts and modules, at least 1: with so many
+    allowed, no port is refused what it sends today."""
     behind: Counter[str] = Counter()
+    modules = {c.ends[0]: f"{c.ends[0]}-{c.uplink.name}" for c in topology.cables if c.uplink and c.ends[1] == switch}
     for host in topology.hosts.values():
         for part in (p for (name, _), p in topology.host_switches.items() if name == host.name):
             for pnic in part.uplinks:
                 if host.pnics[pnic].switch == switch:
                     behind[f"{host.name}:{pnic}"] += len(part.ports)
+                elif host.pnics[pnic].switch in modules:
+                    behind[modules[host.pnics[pnic].switch]] += len(part.ports)
     return max(1, *behind.values()) if behind else 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from lab.frame import Point
-from lab.model import ClientPort, HostSwitch, Mirror, MirrorKind, Tagging
+from lab.model import ClientPort, HostSwitch, Mirror, MirrorKind, Tagging, in_ranges
 from lab.predict.world import World, heard_by
 from lab.state import State
 
@@ -185,6 +185,8 @@ class Scene:
             known = self.world.switches[switch]
             ends = dict.fromkeys(known.logical(port) for port in known.ports)
             found = {end: None for end in ends if known.hears(end, vlan) and self.members(switch, end)}
+            if known.model.module is not None:
+                found = {end: None for end in found if not self.waits(switch, end, vlan)}
             self._forwarding[switch, vlan] = found
         return found
 
@@ -201,6 +203,18 @@ class Scene:
         """A member of a channel that LACP has not brought up (LACP-6)."""
         config = self.world.switches[switch].ports[port]
         return config.lacp is not None and (switch, port) not in self.state.channel_members
+
+    def waits(self, switch: str, port: str, vlan: int) -> bool:
+        """True for a module's uplink while another one has this VLAN's network (PVN-6). A VLAN is in one network; a
+        tunnelled module has one for all."""
+        module = self.world.switches[switch].model.module
+        if module is None:
+            return False
+        for network in module.networks.values():
+            if port in network.uplinks and (module.tunnelled or in_ranges(vlan, network.vlans)):
+                lit = (uplink for uplink in network.uplinks if (switch, uplink) not in self.state.links_down)
+                return next(lit, port) != port
+        return False
 
     def _forwards(self, switch: str, port: str) -> bool:
         state, key = self.state, (switch, port)

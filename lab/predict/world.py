@@ -48,12 +48,13 @@ Far = Uplink | Trunk | Machine
 @dataclass(frozen=True)
 class Switch:
     """A pSwitch: its ports, and what each leads to. `channels`: `po1` -> its members; they are configured alike, so
-    that a channel may stand wherever a port does, except at a wire."""
+    that a channel may stand wherever a port does, except at a wire. `modules`: the lab's interconnect modules."""
 
     model: PhysicalSwitch
     ports: Mapping[str, PhysicalPort]
     far: Mapping[str, Far]
     channels: Mapping[str, tuple[str, ...]]
+    modules: frozenset[str] = frozenset()
 
     def logical(self, port: str) -> str:
         """The channel that a port is a member of, or itself."""
@@ -67,8 +68,9 @@ class Switch:
         return self.ports[self.members(end)[0]]
 
     def is_edge(self, port: str) -> bool:
-        """True for a port to a host or a machine."""
-        return not isinstance(self.far[port], Trunk)
+        """True for a port to a host, a machine or a chassis' module."""
+        far = self.far[port]
+        return not isinstance(far, Trunk) or far.switch in self.modules
 
     def node(self, port: str) -> str:
         """Where a sighting at this port is said to be: at the machine, or at the pSwitch itself."""
@@ -129,10 +131,14 @@ class World:
             far[machine.switch][machine.name] = machine
         for cable in self.topology.cables:
             for here, there in (cable.ends, cable.ends[::-1]):
-                ports[here][cable.port_at(here)] = cable.port
+                ports[here][cable.port_at(here)] = cable.config_at(here)
                 far[here][cable.port_at(here)] = Trunk(there, cable.port_at(there))
         switches = self.topology.physical_switches
-        return {name: Switch(model, ports[name], far[name], _channels(ports[name])) for name, model in switches.items()}
+        modules = frozenset(name for name, model in switches.items() if model.module is not None)
+        return {
+            name: Switch(model, ports[name], far[name], _channels(ports[name]), modules)
+            for name, model in switches.items()
+        }
 
 
 def _channels(ports: Mapping[str, PhysicalPort]) -> dict[str, tuple[str, ...]]:

@@ -34,6 +34,7 @@ font-family:"DejaVu Sans",Verdana,sans-serif;font-size:12px}
 --chip:#0f151c;--phys:#2a2440}}
 .pic text{fill:var(--ink)} .pic .small{font-size:10px} .pic .bold{font-weight:bold}
 .pic rect{stroke:var(--line);stroke-width:1} .pic .site{fill:none;stroke-dasharray:6 4}
+.pic .chassis{fill:none}
 .pic .box{fill:var(--box)} .pic .group{fill:var(--group)} .pic .chip{fill:var(--chip)} .pic .phys{fill:var(--phys)}
 .pic .cable{fill:none;stroke:var(--line);stroke-width:1.5}
 """
@@ -76,13 +77,15 @@ class _Drawing:
 
     def _site(self, site: str) -> Item:
         topology = self.topology
-        switches = [s for s in topology.physical_switches.values() if s.site == site]
+        switches = [s for s in topology.physical_switches.values() if s.site == site and s.module is None]
         with_hosts = {pnic.switch for host in topology.hosts.values() for pnic in host.pnics.values()}
+        with_hosts |= {cable.ends[1] for cable in topology.cables if cable.uplink}
         machines = [m for m in topology.machines.values() if topology.physical_switches[m.switch].site == site]
         rows = [
             [_machine(m) for m in machines],
             [self._pswitch(s.name) for s in switches if s.name not in with_hosts],
             [self._pswitch(s.name) for s in switches if s.name in with_hosts],
+            list(self._chassis(site)),
             [self._host(h) for h in topology.hosts.values() if h.site == site],
         ]
         hosts = flowed(rows.pop(), float("inf"), GAP * 2)  # side by side: no cable passes behind a host
@@ -97,9 +100,23 @@ class _Drawing:
         width = max(120, text_width(name) + 2 * PAD, len(self.ports.get(name, ())) * PSWITCH_PORT + 2 * PAD)
         return Item("phys", name, width, LINE * 2 + PAD, name, (), "pSwitch")
 
+    def _chassis(self, site: str) -> Iterator[Item]:
+        """Modules side by side, between the pSwitches and the blades; cables are seen through the chassis."""
+        modules: dict[str, list[Item]] = {}
+        for switch in self.topology.physical_switches.values():
+            if switch.module is not None and switch.site == site:
+                modules.setdefault(switch.module.chassis, []).append(self._pswitch(switch.name))
+        for name, items in modules.items():
+            body = flowed(items, float("inf"), GAP * 2)
+            title = f"chassis {name}"
+            width = max(body.width, text_width(title)) + 2 * PAD
+            inside = (Placed((width - body.width) / 2, LINE + PAD, body),)
+            yield Item("chassis", name, width, body.height + LINE + 2 * PAD, title, inside, "chassis")
+
     def _host(self, host: Host) -> Item:
         """Its pNICs stand on its upper edge, where cables come in."""
-        chips = [Item("chip", name, text_width(name) + PAD, PNIC, name, (), "pNIC") for name in host.pnics]
+        titles = {name: f"{name} {pnic.pvnic}" if pnic.pvnic else name for name, pnic in host.pnics.items()}
+        chips = [Item("chip", name, text_width(t) + PAD, PNIC, t, (), "pNIC") for name, t in titles.items()]
         pnics = flowed(chips, HOST_WIDTH, GAP)
         parts = [part for (where, _), part in self.topology.host_switches.items() if where == host.name]
         body = stacked([self._switch(part) for part in parts], GAP)
@@ -217,6 +234,7 @@ def _ports(topology: Topology) -> dict[str, list[str]]:
 
 def _edges(topology: Topology, switch: str, ports: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
     below = {pnic.far_port for host in topology.hosts.values() for pnic in host.pnics.values() if pnic.switch == switch}
+    below |= {cable.port_at(switch) for cable in topology.cables if cable.uplink and cable.ends[1] == switch}
     mine = ports.get(switch, [])
     return [p for p in mine if p not in below], [p for p in mine if p in below]
 

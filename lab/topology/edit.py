@@ -214,6 +214,15 @@ def _in_section(section: str, names: Callable[[Topology], Iterable[str]]) -> _Fi
     return find
 
 
+def _modules(edition: Edition, kind: str, name: str) -> list[Path]:
+    found = {s.name: s.module.chassis for s in edition.topology.physical_switches.values() if s.module}
+    return _one(kind, name, ((("chassis", at, "modules", known), (known,)) for known, at in found.items()))
+
+
+def _pswitches(topology: Topology) -> Iterator[str]:
+    return (switch.name for switch in topology.physical_switches.values() if switch.module is None)
+
+
 def _knobs(_edition: Edition, _kind: str, name: str) -> list[Path]:
     if name:
         raise UsageError(f"knobs have no name: vlab set knobs {name}=...")
@@ -226,8 +235,9 @@ _KINDS: Mapping[str, tuple[_Find, frozenset[str]]] = {
     "switch": (_switches, frozenset(("uplinks", "mtu", "port_groups"))),
     "vnic": (_vnics, frozenset(("mac", "ip"))),
     "vm": (_vms, frozenset(("host", "networks", "mac", "ip"))),
-    "physical-switch": (_in_section("physical_switches", lambda t: t.physical_switches), frozenset(("site",))),
-    "pnic": (_pnics, frozenset(("switch", "speed", "mac"))),
+    "physical-switch": (_in_section("physical_switches", _pswitches), frozenset(("site",))),
+    "module": (_modules, frozenset(("uplinks",))),
+    "pnic": (_pnics, frozenset(("switch", "speed", "mac", "pvnic", "max"))),
     "machine": (_in_section("machines", lambda t: t.machines), frozenset(("switch", "ip", "mac", "routes"))),
     "knobs": (_knobs, frozenset()),
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lab.model import ALL_VLANS, NO_PVLANS, Cable, Host, PhysicalPort, PhysicalSwitch, Pnic
-from lab.topology.names import site_of
+from lab.topology.names import modules, site_of
 from lab.topology.nodes import Path
 from lab.topology.pvlans import PvlanMaps, check_aware_switches, map_of_all
 from lab.topology.reading import Reading
@@ -33,8 +33,13 @@ def physical_switches(reading: Reading, maps: PvlanMaps) -> dict[str, PhysicalSw
     }
 
 
-def check_plugged(reading: Reading, path: Path, switch: str) -> None:
-    reading.known(path, switch, reading.declared("physical_switches"), "physical switch")
+def check_plugged(reading: Reading, path: Path, switch: str, modules_too: bool = False) -> None:
+    known, wrong_chassis = reading.declared("physical_switches"), reading.pruned(("chassis",))
+    if not modules_too:
+        reading.known(path, switch, known, "physical switch")
+    elif known is not None and not wrong_chassis:
+        found = [*known, *(str(module[-1]) for module in modules(reading))]
+        reading.known(path, switch, found, "physical switch" if found == known else "physical switch or module")
 
 
 def physical_port(reading: Reading, path: Path, spec: PnicSpec | CableSpec | MachineSpec) -> PhysicalPort:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from lab.errors import Mistake
 from lab.model import DistributedSwitch, Knobs, Topology
+from lab.topology import chassis
 from lab.topology.addressing import addresses_beside
 from lab.topology.distributed import check_exporters
 from lab.topology.expectations import expectations
@@ -33,6 +34,7 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     pvlans = pvlan_maps(reading)
     found = hosts(reading, addresses)
     check_channels(reading, found)
+    chassis.check_blades(reading, found)
     shared = distributed_switches(reading, pvlans)
     check_uplinks_used_once(reading)
     groups = PortGroups(reading, found, shared)
@@ -47,8 +49,8 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
         speedup=spec.clock.speedup,
         knobs=_knobs(reading),
         sites=tuple(spec.sites) or (ONLY_SITE,),
-        physical_switches=MappingProxyType(physical_switches(reading, pvlans)),
-        cables=(*joined, *stretch_cables(stretches, joined)),
+        physical_switches=MappingProxyType({**physical_switches(reading, pvlans), **chassis.modules_of(reading)}),
+        cables=(*joined, *stretch_cables(stretches, joined), *chassis.uplinks(reading)),
         stretches=stretches,
         hosts=MappingProxyType(found),
         distributed_switches=MappingProxyType(
@@ -82,6 +84,7 @@ def _knobs(reading: Reading) -> Knobs:
         forged_compare=given.forged_compare,
         iphash=given.iphash,
         beacon_ethertype=given.beacon_ethertype,
+        pvnic_rx_cap=given.pvnic_rx_cap == "on",
         ft_encrypt=ft or ("opportunistic" if since(reading.spec.release, ENCRYPTED_FT) else "off"),
         vmotion_encrypt=encrypt or ("opportunistic" if since(reading.spec.release, ENCRYPTED_VMOTION) else "off"),
     )

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from lab.model import VM_MEMORY
 from lab.topology.bandwidth_schema import NetworkIoControlSpec, ShapingSpec, SharesValue, StandardShapingSpec
+from lab.topology.chassis_schema import ChassisSpec, PvnicName
 from lab.topology.section import Section
 from lab.topology.values import (
     AcceptReject,
@@ -77,7 +78,6 @@ class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
         [
             "vmci_vm2vm",
-            "pvnic_rx_cap",
             "tps",
         ]
     )
@@ -91,6 +91,7 @@ class KnobsSpec(Section):
     beacon_ethertype: Annotated[int, Between(0x0600, 0xFFFF)] = 0x8922
     vmotion_encrypt: Literal["off", "opportunistic", "required"] | None = None
     ft_encrypt: Literal["off", "opportunistic", "required"] | None = None
+    pvnic_rx_cap: Literal["off", "on"] = "off"
 
 
 class ClockSpec(Section):
@@ -126,7 +127,7 @@ class CableSpec(Section):
 
 
 class PnicSpec(Section):
-    NOT_EMULATED = frozenset(("driver", "pvnic", "sriov"))
+    NOT_EMULATED = frozenset(("driver", "sriov"))
     switch: Name
     speed: RateValue = Rate(10**10)
     trunk: Trunk | None = None
@@ -135,6 +136,9 @@ class PnicSpec(Section):
     mac: Mac | None = None
     channel: Annotated[int, Between(1, 4096)] | None = None
     lacp: Literal["active", "passive"] | None = None
+    pvnic: PvnicName | None = None
+    networks: list[Name] | None = None
+    max: RateValue | None = None
 
 
 class SecuritySpec(Section):
@@ -326,7 +330,7 @@ class ExpectSpec(Section):
 
 
 class TopologySpec(Section):
-    NOT_EMULATED = frozenset(("storage", "fabrics", "chassis", "dvfilters", "mirrors"))
+    NOT_EMULATED = frozenset(("storage", "fabrics", "dvfilters", "mirrors"))
     name: Name
     release: Release = "5.0"
     knobs: KnobsSpec = KnobsSpec()
@@ -336,6 +340,7 @@ class TopologySpec(Section):
     physical_switches: dict[Name, PhysicalSwitchSpec] = {}
     cables: list[CableSpec] = []
     stretch: dict[Name, StretchSpec] = {}
+    chassis: dict[Name, ChassisSpec] = {}
     hosts: dict[Name, HostSpec] = {}
     distributed_switches: dict[Name, DistributedSwitchSpec] = {}
     vms: dict[Name, VmSpec] = {}

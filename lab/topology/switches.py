@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from lab.model import Discovery, DistributedSwitch, Host, Pnic, PortGroup, Security, Shapers, StandardSwitch, Teaming
-from lab.topology import addressing, distributed, nioc, policies, shaping
+from lab.model import (
+    Discovery,
+    DistributedSwitch,
+    Host,
+    PhysicalPort,
+    Pnic,
+    PortGroup,
+    Security,
+    Shapers,
+    StandardSwitch,
+    Teaming,
+)
+from lab.topology import addressing, chassis, distributed, nioc, policies, shaping
 from lab.topology.addressing import Addresses
 from lab.topology.names import site_of
 from lab.topology.nodes import Path
@@ -89,9 +100,12 @@ def _host(reading: Reading, addresses: Addresses, name: str, spec: HostSpec) -> 
 
 
 def _pnic(reading: Reading, addresses: Addresses, path: Path, host: str, name: str, spec: PnicSpec) -> Pnic:
-    check_plugged(reading, (*path, "switch"), spec.switch)
     mac = spec.mac or addresses.mac(addressing.PNIC)
     shaping.check_emulated(reading, (*path, "speed"), spec.speed)
+    if chassis.is_module(reading, spec.switch):
+        return chassis.pvnic(reading, path, spec, Pnic(host, name, spec.switch, spec.speed, PhysicalPort(), mac))
+    chassis.check_no_pvnic(reading, path, spec)
+    check_plugged(reading, (*path, "switch"), spec.switch, modules_too=True)
     return Pnic(host, name, spec.switch, spec.speed, physical_port(reading, path, spec), mac)
 
 

@@ -21,6 +21,7 @@ from lab.model import (
 )
 from lab.topology.addressing import HOSTS_IN_24
 from lab.topology.bandwidth_warnings import bandwidth_warnings
+from lab.topology.chassis_warnings import chassis_warnings
 from lab.topology.distance import too_far, vmotion_limit
 from lab.topology.listing import shortened, spans
 from lab.topology.teaming_warnings import Team, cut_off, teaming, teams
@@ -36,6 +37,7 @@ def warnings(topology: Topology) -> tuple[str, ...]:
         *_learning_in_vain(topology),
         *_mirrors(topology),
         *bandwidth_warnings(topology),
+        *chassis_warnings(topology),
         *_distances(topology),
     )
     return tuple(dict.fromkeys(found))

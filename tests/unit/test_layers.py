@@ -20,7 +20,7 @@ PURE = [
     "lab.frame", "lab.report.where", "lab.report.verify", "lab.report.top",
     "lab.observe.trace",
     "lab.predict.exposure", "lab.report.page", "lab.report.follow", "lab.report.selftest", "lab.observe.peel",
-    "lab.nioc",
+    "lab.nioc", "lab.chassis",
     "lab.report.nioc",
 ]  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_the_plan_never_sees_predict() -> None:
 
 def test_a_topology_never_sees_what_is_made_of_it() -> None:
     loaded = {".".join(name.split(".")[:2]) for name in loaded_by("lab.topology.edit") if name.startswith("lab.")}
-    assert loaded == {"lab.topology", "lab.model", "lab.errors", "lab.units"}
+    assert loaded == {"lab.topology", "lab.model", "lab.chassis", "lab.errors", "lab.units"}
 
 
 def test_traffic_knows_of_the_lab_only_errors_units_and_frames() -> None:

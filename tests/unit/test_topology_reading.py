@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from lab.errors import Mistake, TopologyError, UsageError
 from lab.model import Topology
-from lab.topology import LARGEST, json_schema, read_topology, read_topology_file, read_topology_text, warnings
+from lab.topology import (
+    LARGEST,
+    chassis_schema,
+    json_schema,
+    read_topology,
+    read_topology_file,
+    read_topology_text,
+    warnings,
+)
 from lab.topology import schema as grammar
 from lab.topology.nodes import DEEPEST, path_text, read_document, scalar
 from lab.topology.schema import Section, TopologySpec
@@ -477,14 +485,21 @@ def test_a_host_is_on_one_switch_of_a_name() -> None:
 # Each key that vSphere knows and this version does not build, by the place where it would stand.
 REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
     grammar.TopologySpec: (
-        "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics chassis dvfilters mirrors"),
+        "name: lab", "name: lab\n¦KEY: x", "", "storage fabrics dvfilters mirrors"),
     grammar.KnobsSpec: (
         "name: lab", "name: lab\nknobs: {¦KEY: 1}", "knobs",
-        "vmci_vm2vm pvnic_rx_cap tps"),
+        "vmci_vm2vm tps"),
     grammar.PhysicalSwitchSpec: (
         "tor1: {}", "tor1: {¦KEY: x}", "physical_switches.tor1", "fex"),
+    chassis_schema.ModuleSpec: (
+        "name: lab", "name: lab\nchassis: {c: {modules: {b: {networks: {n: {vlans: 5}}, ¦KEY: x}}}}",
+        "chassis.c.modules.b", "stacking monitor"),
+    chassis_schema.ModuleUplinkSpec: (
+        "name: lab",
+        "name: lab\nchassis: {c: {modules: {b: {networks: {n: {vlans: 5}}, uplinks: {X1: {switch: tor1, ¦KEY: x}}}}}}",
+        "chassis.c.modules.b.uplinks.X1", "channel lacp"),
     grammar.CableSpec: ("tor2]}", "tor2], ¦KEY: x}", "cables[0]", "delay jitter loss rate channel"),
-    grammar.PnicSpec: ("{switch: tor1}", "{switch: tor1, ¦KEY: x}", "hosts.esx1.uplinks.vmnic0", "driver pvnic sriov"),
+    grammar.PnicSpec: ("{switch: tor1}", "{switch: tor1, ¦KEY: x}", "hosts.esx1.uplinks.vmnic0", "driver sriov"),
     grammar.TeamingSpec: (
         "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "failback_delay"),
     grammar.DistributedPortGroupSpec: (
