@@ -36,8 +36,9 @@ class Need:
 
 
 def parts_of(port: SharedPort, scale: float, needs: Mapping[PortKey, Need]) -> dict[PortKey, float]:
-    """End -> its rate, bits/s as emulated: all that it needs of its own, and of what others leave by the proportion of
-    these, up to its most. What nobody needs is spread evenly, so that whoever begins can begin."""
+    """End -> its rate, bits/s as emulated: always its own, and of what others leave by the proportion of these, up to
+    its most; what nobody needs is spread evenly. So who begins has his own at once, and until the next look the port
+    sends so much more than it has as it had lent of that."""
     capacity, senders = port.capacity * scale, {}
     for end, (least, most) in port.ends.items():
         own, need = least * scale, needs[end]
@@ -45,7 +46,10 @@ def parts_of(port: SharedPort, scale: float, needs: Mapping[PortKey, Need]) -> d
         senders[":".join(end)] = Sender(wants + WORTH * capacity, max(least // STEP.bits, 1), own, most * scale)
     given = rates(capacity, senders)
     rest = max(capacity - sum(given.values()), 0.0) / len(given)
-    return {end: min(given[":".join(end)] + rest, senders[":".join(end)].limit) for end in port.ends}
+    return {
+        end: max(min(given[":".join(end)] + rest, most * scale), least * scale)
+        for end, (least, most) in port.ends.items()
+    }
 
 
 class PvnicAgent:

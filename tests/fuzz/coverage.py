@@ -34,13 +34,14 @@ STATEMENTS = frozenset(
     + [f"MIR-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 13)]
     + ["TEAM-PID-1", "TEAM-MAC-1", "TEAM-MAC-2", "TEAM-IPH-1", "TEAM-IPH-5", "TEAM-EXP-1", "TEAM-EXP-2"]
     + ["TEAM-F-1", "TEAM-F-7", "LBT-1", "BCN-7", "BCN-10", "LACP-2", "LACP-3", "LACP-4", "LACP-6", "FWD-12", "ATK-8"]
-    + ["L2S-2"]
+    + ["L2S-2", "PVN-6", "PVN-7", "PVN-10"]
 )
 FEATURES = frozenset(
     [f"knob {name}" for name in ("block_guest_bpdu", "reverse_path=0", "est_guest_tag=pass", "prio_tag=drop")]
     + ["knob reverse_path_promisc", "knob forged_compare=vmx", "knob iphash=lastoctet"]
     + [f"channel hash {name}" for name in CHANNEL_HASHES]
     + ["LAG"]
+    + ["module mapped", "module tunnelled"]
     + [f"stretch {kind}" for kind in ("trunk", "otv", "vpls", "vxlan")]
     + ["detection beacon", "placed by LBT", "port channel static", "port channel LACP"]
     + [f"policy {name}" for name in ("EST", "VST", "VGT", "PVLAN")]
@@ -166,11 +167,14 @@ def _of_hosts(topology: Topology) -> Iterator[str]:
 
 def _of_wires(topology: Topology) -> Iterator[str]:
     yield from (f"stretch {stretch.kind}" for stretch in topology.stretches)
-    if len(topology.cables) >= len(topology.physical_switches):
+    pswitches = [s for s in topology.physical_switches.values() if s.module is None]
+    if sum(1 for cable in topology.cables if cable.uplink is None) >= len(pswitches):
         yield "pSwitches in a loop"
     if any(machine.port.access is None for machine in topology.machines.values()):
         yield "machine on a trunk"
     for s in topology.physical_switches.values():
+        if s.module is not None:
+            yield f"module {'tunnelled' if s.module.tunnelled else 'mapped'}"
         said = {"mac_table": s.mac_table < 100, "port_security": s.port_security is not None, "stp": s.stp}
         said |= {"bpdu_guard": s.bpdu_guard, "pvlan_aware": bool(s.pvlans), "cdp": s.cdp, "lldp": s.lldp}
         yield from (f"pSwitch {name}" for name, holds in said.items() if holds)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from lab.chassis import cut_cables
 from lab.frame import ALL_SYSTEMS
 from lab.model import ClientPort, HostSwitch, PortKey, Topology
 from lab.plan.wiring import pswitch_ports
@@ -22,7 +23,7 @@ GROUPS = (ALL_SYSTEMS, "01:00:5e:01:02:03", "33:33:00:00:00:16", "01:80:c2:00:00
 
 def draw_state(dice: Dice, topology: Topology) -> State:
     """Cables first, then guests, then spanning tree, which cuts every loop."""
-    state = with_links_down(topology, initial_state(topology), _dark(dice, topology))
+    state = with_links_down(topology, initial_state(topology), cut_cables(topology, {*_dark(dice, topology)}))
     ports = [(part, port) for part in topology.host_switches.values() for port in part.ports]
     known = [port.nic.mac for _, port in ports]
     macs: dict[PortKey, str] = {}
@@ -56,7 +57,7 @@ def _dark(dice: Dice, topology: Topology) -> Iterator[PortKey]:
                 yield host.name, pnic.name
                 yield pnic.switch, pnic.far_port
     for cable in topology.cables:
-        if dice.chance(3):
+        if dice.chance(15 if cable.uplink else 3):
             yield from ((end, cable.port_at(end)) for end in cable.ends)
     for machine in topology.machines.values():
         if dice.chance(3):
@@ -72,11 +73,13 @@ def _clients(topology: Topology) -> Iterator[tuple[HostSwitch, ClientPort]]:
 
 def _discarding(dice: Dice, topology: Topology) -> Iterator[PortKey]:
     """A loop is the last cable's doing: one of its ends discards. Others may."""
-    if not all(switch.stp for switch in topology.physical_switches.values()):
+    switches = [name for name, switch in topology.physical_switches.items() if switch.module is None]
+    if not all(topology.physical_switches[name].stp for name in switches):
         return
-    closing = topology.cables[-1] if len(topology.cables) >= len(topology.physical_switches) else None
+    cables = [cable for cable in topology.cables if cable.uplink is None]
+    closing = cables[-1] if len(cables) >= len(switches) else None
     if closing is not None:
         end = dice.pick(closing.ends)
         yield end, closing.port_at(end)
-    for name in topology.physical_switches:
+    for name in switches:
         yield from ((name, port) for port in pswitch_ports(topology, name) if dice.chance(8))

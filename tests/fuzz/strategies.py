@@ -15,6 +15,7 @@ from lab.model import Topology
 from lab.state import State
 from lab.topology import read_topology
 
+from .chassis import draw_chassis
 from .frames import draw_shots
 from .guests import draw_state
 from .teaming import draw_channels, draw_lag, draw_team, with_seen
@@ -105,6 +106,7 @@ def _document(dice: Dice, wires: bool) -> Section:
     _physical(drawing, wires)
     _hosts(drawing)
     draw_channels(dice, doc, wires)
+    draw_chassis(dice, doc)
     _distributed(drawing)
     _vmkernels(drawing)
     _vms(drawing)
