@@ -14,8 +14,6 @@ MODULE = "bay1"
 
 def draw_chassis(dice: Dice, doc: Section) -> None:
     """pNICs that are in no channel may become pvNICs, each of a physical port of its own."""
-    if not dice.chance(30):
-        return
     switches = list(doc["physical_switches"])
     names = [f"X{n}" for n in range(1, dice.number(1, 3) + 1)]
     tunnelled = dice.chance(35)

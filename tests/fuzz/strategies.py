@@ -67,10 +67,13 @@ class Case:
 
 
 @st.composite
-def cases(draw: Any, shots: int, wires: bool = False) -> Case:
-    """A topology with `shots` frames. `wires`: without what changes by itself in a running lab."""
+def cases(draw: Any, shots: int, wires: bool = False, chassis: bool = False) -> Case:
+    """A topology with `shots` frames. `wires`: without what changes by itself in a running lab; `chassis`: surely with
+    one."""
     dice = Dice(draw)
-    text = yaml.dump(_document(dice, wires), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=120)
+    text = yaml.dump(
+        _document(dice, wires, chassis), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=120
+    )
     topology = read_topology(text, "drawn.yaml")
     state = draw_state(dice, topology)
     state = state if wires else with_seen(dice, topology, state)
@@ -97,7 +100,7 @@ class _Drawing:
         return RELEASES.index(self.release) >= RELEASES.index(release)
 
 
-def _document(dice: Dice, wires: bool) -> Section:
+def _document(dice: Dice, wires: bool, chassis: bool) -> Section:
     release = dice.pick(("7.0", "6.7", "5.0", "6.7", "8.0", "6.5", "5.1", "4.1"))
     doc: Section = {"name": "drawn", "release": release}
     drawing = _Drawing(dice, release, doc, lags=not wires)
@@ -106,7 +109,8 @@ def _document(dice: Dice, wires: bool) -> Section:
     _physical(drawing, wires)
     _hosts(drawing)
     draw_channels(dice, doc, wires)
-    draw_chassis(dice, doc)
+    if chassis or (not wires and dice.chance(30)):
+        draw_chassis(dice, doc)
     _distributed(drawing)
     _vmkernels(drawing)
     _vms(drawing)
