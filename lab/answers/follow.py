@@ -17,7 +17,7 @@ from lab.answers.wanted import Wanted
 from lab.answers.where import exposed
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
-from lab.frame import Frame, Hop
+from lab.frame import RECEIVE_POINTS, Frame, Hop
 from lab.observe.copies import Wrapped, with_copies
 from lab.observe.pcapng import CaptureFile
 from lab.observe.peel import conversation, identity, peel
@@ -171,10 +171,14 @@ def wrapped_in(seen: Sequence[Found]) -> list[Wrapped]:
 
 
 def caught_of(observed: Sequence[tuple[Hop, ...]], frames: Sequence[Sequence[Found]]) -> Iterator[Caught]:
-    """The captured frames of plain trails, numbered as their hops are."""
+    """The captured frames of plain trails, numbered as the hops of the first of their ways are."""
     for seq, (hops, seen) in enumerate(zip(observed, frames, strict=True)):
         raw = {(found.end[1], found.time_ns): found.raw for found in seen}
-        yield from (Caught(seq, n, hop, raw[hop.interface, hop.time_ns or 0]) for n, hop in enumerate(hops, start=1))
+        numbered: dict[Hop, int] = {}
+        for way in ways(hops):
+            for number, hop in enumerate(way, start=1):
+                numbered.setdefault(hop, number)
+        yield from (Caught(seq, n, hop, raw[hop.interface, hop.time_ns or 0]) for hop, n in numbered.items())
 
 
 def macs(client: LabClient, state: State) -> dict[str, Place]:
@@ -189,10 +193,28 @@ def macs(client: LabClient, state: State) -> dict[str, Place]:
     return found
 
 
+def ways(hops: Sequence[Hop]) -> Iterator[tuple[Hop, ...]]:
+    """From where one frame was first seen to each of its ends."""
+    parents = {hop.parent for hop in hops}
+    for index in range(len(hops)):
+        way: list[Hop] = []
+        at: int | None = index if index not in parents else None
+        while at is not None:
+            way.append(hops[at])
+            at = hops[at].parent
+        if way:
+            yield tuple(reversed(way))
+
+
 def grouped(observed: Sequence[tuple[Hop, ...]]) -> list[Trail]:
-    """One trail for each way that frames went, with how many went it; the most travelled first."""
+    """One trail for each way that frames went, with how many went it; the most travelled first, and of these what
+    arrived somewhere; what went inside other packets last."""
     counts: dict[tuple[object, ...], list[tuple[Hop, ...]]] = defaultdict(list)
-    for hops in observed:
-        counts[tuple((*hop.key, hop.encapsulation) for hop in hops)].append(hops)
+    for way in (way for hops in observed for way in ways(hops)):
+        counts[tuple((*hop.key, hop.encapsulation) for hop in way)].append(way)
     trails = [Trail(len(same), same[0]) for same in counts.values()]
-    return sorted(trails, key=lambda trail: -trail.count)
+    return sorted(trails, key=lambda t: (bool(t.hops[-1].encapsulation), -t.count, _elsewhere(t.hops[-1])))
+
+
+def _elsewhere(last: Hop) -> bool:
+    return last.point not in RECEIVE_POINTS

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.report.where import Answer, Caught, Trail, hops_json, trail_lines
+from lab.frame import Point
+from lab.report.where import Answer, Caught, Trail, end_text, hops_json, trail_lines
 from lab.report.where import as_json as answer_json
 from lab.report.where import as_text as answer_text
 
@@ -57,9 +58,26 @@ def _lines(followed: Followed) -> Iterator[str]:
     for answer in followed.answers:
         yield ""
         yield answer_text(answer)
-    for trail in followed.trails:
-        first = trail.hops[0]
+    for (src, dst), trails in by_macs(followed.trails).items():
+        first, *others = trails
         yield ""
-        frames = "1 frame" if trail.count == 1 else f"{trail.count} frames"
-        yield f"{first.src} -> {first.dst}: {frames} seen so"
-        yield from trail_lines(trail.hops)
+        yield f"{src} -> {dst}: {_frames(first)} seen so"
+        yield from trail_lines(first.hops)
+        for trail in others:
+            if trail.hops[-1].point is Point.CAPTURE:
+                yield f"  also: {_frames(trail)} seen so"
+                yield from trail_lines(trail.hops)
+            else:
+                yield f"  also: {_frames(trail)}: {end_text(trail.hops)}"
+
+
+def by_macs(trails: Sequence[Trail]) -> dict[tuple[str, str], list[Trail]]:
+    """The ways of each direction, by its source and destination where it was first seen."""
+    found: dict[tuple[str, str], list[Trail]] = {}
+    for trail in trails:
+        found.setdefault((trail.hops[0].src, trail.hops[0].dst), []).append(trail)
+    return found
+
+
+def _frames(trail: Trail) -> str:
+    return "1 frame" if trail.count == 1 else f"{trail.count} frames"

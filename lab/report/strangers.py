@@ -30,16 +30,16 @@ def _hops(told: Followed) -> Iterator[Hop]:
 
 def _capture(name: str, ports: list[str]) -> Item:
     chips = [Item("chip", port, text_width(port) + 2 * PAD, LINE + 4, port, (), "port") for port in ports]
-    body = flowed(chips, _WIDTH / 3, GAP)
+    body = flowed(chips, _WIDTH / 3, GAP * 2)
     width = max(body.width, text_width(name)) + 2 * PAD
-    return Item("box", name, width, body.height + LINE + 2 * PAD, name, (Placed(PAD, LINE + PAD, body),), "capture")
+    return Item("box", name, width, body.height + LINE + 3 * PAD, name, (Placed(PAD, LINE + PAD, body),), "capture")
 
 
 def _put(item: Item, x: float, y: float, capture: str, anchors: dict[tuple[str, str], Anchor]) -> Iterator[str]:
     if item.role == "capture":
         capture = item.name
     elif item.role == "port":
-        anchors[capture, item.name] = (x + item.width / 2, y - 3)
+        anchors[capture, item.name] = (x + item.width / 2, y + item.height + 4)
     if item.style:
         yield shape(item, x, y, capture)
     for placed in item.inside:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 
 from lab.frame import Hop, Point
-from lab.report.follow import Followed
+from lab.report.follow import Followed, by_macs
 from lab.report.picture import Anchor, Picture
-from lab.report.where import Caught, Trail, policy_of
+from lab.report.where import Caught, policy_of
 
 COURSES = 4
 """Kinds of line (`c0` to `c3` in the page's style): one for each direction of a flow, then the same again."""
@@ -23,8 +23,8 @@ _INSIDE = frozenset({Point.DISPATCH, Point.SWITCH_OUTPUT})
 
 @dataclass(frozen=True)
 class Way:
-    """One way, `count` of the `of` frames of a direction went it. `course` numbers the directions; `caught` are frames
-    of that direction."""
+    """One way, `count` of the `of` frames of a direction went it; how many frames of strangers there were besides is
+    not known, and `of` is `count`. `course` numbers the directions; `caught` are frames of that direction."""
 
     direction: str
     course: int
@@ -63,12 +63,8 @@ def ways_of(followed: Followed) -> list[Way]:
         for course, answer in enumerate(followed.answers)
         for trail in answer.trails
     ]
-    strangers: dict[tuple[str, str], list[Trail]] = {}
-    for trail in followed.trails:
-        strangers.setdefault((trail.hops[0].src, trail.hops[0].dst), []).append(trail)
-    for course, ((src, dst), trails) in enumerate(strangers.items(), start=len(followed.answers)):
-        sent = sum(trail.count for trail in trails)
-        found += [Way(f"{src} → {dst}", course, trail.count, sent, trail.hops, followed.others) for trail in trails]
+    for course, ((src, dst), trails) in enumerate(by_macs(followed.trails).items(), start=len(followed.answers)):
+        found += [Way(f"{src} → {dst}", course, t.count, t.count, t.hops, followed.others) for t in trails]
     return found
 
 

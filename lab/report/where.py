@@ -189,7 +189,7 @@ def _lines(answer: Answer) -> Iterator[str]:
     for trail in answer.trails:
         if trail not in whole:
             often = "" if trail.count == answer.sent else f"{trail.count} of {answer.sent}: "
-            yield f"  also: {often}{_end_text(trail.hops)}"
+            yield f"  also: {often}{end_text(trail.hops)}"
     yield ""
     yield verdict(answer)
     for difference in answer.differences:
@@ -228,7 +228,8 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
         yield f"{row}  {hop.interface:{ports}}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
 
 
-def _end_text(hops: Sequence[Hop]) -> str:
+def end_text(hops: Sequence[Hop]) -> str:
+    """Where a copy ended, in a line."""
     last = hops[-1]
     if last.reason:
         came = next((hop.interface for hop in reversed(hops[:-1]) if hop.evidence == "wire"), last.interface)

@@ -16,13 +16,16 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet as Layers
 from scapy.utils import PcapNgWriter, PcapWriter
 
+from lab.answers.follow import grouped
 from lab.answers.offline import follow_files
 from lab.answers.wanted import Wanted, canaries, flow_wanted, token_wanted
 from lab.client import Place, resolve
 from lab.errors import CannotTell, LabError, UsageError
-from lab.frame import Frame, Tag
+from lab.frame import Frame, Hop, Point, Tag
 from lab.observe.pcapng import survey
 from lab.observe.peel import identity, peel
+from lab.report.follow import Followed
+from lab.report.follow import as_text as text_of
 from traffic.erspan import Copy, encapsulate
 
 A, B, GW = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:01"
@@ -35,6 +38,9 @@ PLACES = {
 
 def data(ttl: int = 64, number: int = 1, src: str = A, dst: str = B) -> Layers:
     return Ether(src=src, dst=dst) / IP(src="10.0.0.1", dst="10.0.0.2", ttl=ttl, id=number) / UDP(dport=7) / SECRET
+
+
+AT = (("b", Point.VNIC_RX), ("c", Point.VNIC_RX))
 
 
 def capture(path: Path, frames: Sequence[tuple[float, bytes]]) -> Path:
@@ -85,6 +91,16 @@ def test_what_is_sent_again_is_another_frame(tmp_path: Path) -> None:
     file = capture(tmp_path / "a.pcapng", [(1.0, bytes(data())), (2.0, bytes(data()))])
     told, _ = follow_files([file], token_wanted(SECRET.hex()), None)
     assert (told.frames, told.trails[0].count) == (2, 2)
+
+
+def test_each_way_of_frames_that_went_several_is_a_trail_with_its_count() -> None:
+    start = Hop("esx1", "a", Point.VNIC_TX, "out", "eth0", (), A, B)
+    ends = [start._replace(node=node, point=point, parent=0) for node, point in AT]
+    told = grouped([(start, *ends), (start, ends[0])])
+    assert [(t.count, [hop.node for hop in t.hops]) for t in told] == [(2, ["a", "b"]), (1, ["a", "c"])]
+    frames = text_of(Followed("x", 2, (), tuple(told)))
+    assert "2 frames seen so" in frames
+    assert "also: 1 frame: a copy reached c" in frames
 
 
 def test_a_classic_pcap_file_is_read_too(tmp_path: Path) -> None:
