@@ -63,6 +63,7 @@ class DropReason(StrEnum):
     STRETCH = "Stretch Not Forwarded"
     UNUSED_PNIC = "No Switch Uses This pNIC"
     MODULE_STANDBY = "Module Uplink On Standby"
+    PSWITCH_DEAF = "PSwitch Port Hears Nothing"
 
 
 class Point(StrEnum):

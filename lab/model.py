@@ -219,6 +219,13 @@ class Stretch:
     rate: Rate | None = None
 
     @property
+    def room(self) -> int | None:
+        """Bytes behind a frame's Ethernet header and one tag that the transport network has room for (L2S-8): what is
+        put in front of a frame is 42 bytes for OTV, 50 for VXLAN. None: no limit of its own."""
+        added = {StretchKind.OTV: 42, StretchKind.VXLAN: 50}.get(self.kind)
+        return None if added is None else self.mtu - added
+
+    @property
     def splits_horizon(self) -> bool:
         """What comes in by one of its ports leaves by no other one of them: every site has a way to every other."""
         return self.kind is not StretchKind.TRUNK
@@ -359,6 +366,8 @@ class StandardSwitch:
     mtu: int
     port_groups: Mapping[str, PortGroup]
     discovery: Discovery = Discovery()
+    ports: int | None = None
+    """How many it has for uplinks and clients together; None: as many as it takes."""
 
 
 @dataclass(frozen=True)
@@ -393,6 +402,8 @@ class Host:
     site: str
     pnics: Mapping[str, Pnic]
     standard_switches: Mapping[str, StandardSwitch]
+    gateway: str = ""
+    """The one default gateway of its TCP/IP stack (VMK-9)."""
 
 
 @dataclass(frozen=True)
@@ -438,12 +449,13 @@ class Nic:
 
 @dataclass(frozen=True)
 class Vm:
-    """`memory`: the RAM that vMotion copies."""
+    """`memory`: the RAM that vMotion copies; `devices`: what is attached to it, by the words of the topology file."""
 
     name: str
     host: str
     nics: tuple[Nic, ...]
     memory: Size = VM_MEMORY
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -456,6 +468,9 @@ class Machine:
     mac: str
     address: str = ""
     routes: bool = False
+    more: tuple[str, ...] = ()
+    """Further addresses of its adapter."""
+    gateway: str = ""
 
 
 @dataclass(frozen=True)
@@ -588,6 +603,8 @@ class Knobs:
     vmotion_encrypt: str = "off"
     ft_encrypt: str = "off"
     pvnic_rx_cap: bool = False
+    nfc_ssl: str = "off"
+    hbr_encrypt: str = "off"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 from lab.answers import capture as capturing
 from lab.answers import probes
 from lab.answers.load import run_load, scenario_of
+from lab.answers.service import service
 from lab.answers.verify import verify
 from lab.answers.vmotion import vmotion
 from lab.answers.where import where
@@ -22,6 +23,7 @@ from lab.client import LabClient, Place
 from lab.frame import Frame, Tag
 from lab.lifetime import launched
 from lab.observe.pcapng import CaptureFile, Packet
+from lab.report.service import ServiceReport
 from lab.report.verify import Report
 from lab.report.vmotion import MigrationReport
 from lab.report.where import Answer
@@ -163,6 +165,10 @@ class RunningLab:
     def vmotion(self, vm: str, host: str, watch: bool = True) -> MigrationReport:
         """Move a running VM; see `lab.answers.vmotion`."""
         return vmotion(self.client, vm, host, watch)
+
+    def service(self, name: str, sender: str, receiver: str, watch: bool = True) -> ServiceReport:
+        """Let a vmkernel use a service; see `lab.answers.service`."""
+        return service(self.client, name, sender, receiver, watch=watch)
 
     def link(self, port: str, up: bool) -> None:
         """Plug or pull the cable at `esx1:vmnic0`; returns when teaming has answered."""

@@ -26,7 +26,8 @@ class State:
     What guests do: `macs`: client port -> the MAC that its guest has set, where that is not the configured one;
     `promiscuous`: ports whose guest listens promiscuously; `groups`: port -> the multicast MACs that its guest asked
     for (a port that is not there: FIRST_GROUPS); `all_groups`: ports whose guest asked for every multicast.
-    `discarding`: pSwitch ports that spanning tree keeps from forwarding; `blocked`: those that somebody does.
+    `discarding`: pSwitch ports that spanning tree keeps from forwarding; `blocked`: those that somebody does;
+    `deaf`: those that take nothing in while what they send goes out.
 
     What teaming has seen: `beacons_lost`: uplinks that beacons have declared dead; `beacons_unsure`: (host, switch)
     where beacons were lost and nobody can be blamed; `unstable`: uplinks that lose their link too often; `settling`:
@@ -53,6 +54,7 @@ class State:
     all_groups: frozenset[PortKey] = frozenset()
     discarding: frozenset[PortKey] = frozenset()
     blocked: frozenset[PortKey] = frozenset()
+    deaf: frozenset[PortKey] = frozenset()
     beacons_lost: frozenset[PortKey] = frozenset()
     beacons_unsure: frozenset[tuple[str, str]] = frozenset()
     unstable: frozenset[PortKey] = frozenset()

@@ -11,6 +11,7 @@ from lab.state import MacTable, State
 
 _PORT_SETS = (
     "blocked",
+    "deaf",
     "beacons_lost",
     "beacons_unsure",
     "unstable",

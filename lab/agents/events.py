@@ -48,7 +48,7 @@ class EventLog:
 def events_between(before: Moment, after: Moment) -> Iterator[tuple[str, dict[str, object]]]:
     """(kind, facts) of everything that is different in a way that a host tells of."""
     yield from _links(before.state, after.state)
-    for kind in ("discarding", "blocked", "unstable"):
+    for kind in ("discarding", "blocked", "deaf", "unstable"):
         was, now = getattr(before.state, kind), getattr(after.state, kind)
         for box, port in sorted(was ^ now):
             yield kind, {"port": f"{box}:{port}", "on": (box, port) in now}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +16,13 @@ from lab.agents.present import Present
 from lab.errors import LabError, SystemRefused, UsageError
 from lab.model import Nic, Topology
 from lab.realise.packets import PacketSocket
+from lab.topology.distance import FT_LOGGING, SMP_FT, ft_warnings
 from lab.topology.migration import adapters_of, network_refusals
 from lab.topology.releases import since
 from traffic.vmotion import Key, Sender
 
-SERVICE = "ft_logging"
 EPOCH_SECONDS = 0.1
 """Between two times that the secondary is made like the primary; what the primary wrote since is lost with it."""
-SMP_FT = "6.0"
-"""The first release whose FT logging goes to TCP 8300; before it is 8100."""
 _MOST_INPUTS = 4096
 
 
@@ -84,7 +82,7 @@ class FaultTolerance:
             raise SystemRefused(f"FT for {vm}: {one.broken or 'the secondary was not ready in time'}")
         self._all[vm] = one
         self._present.event("ft", vm=vm, primary=one.primary, secondary=host, what="protected")
-        return one.facts()
+        return {**one.facts(), "warnings": list(ft_warnings(topology, one.primary, host))}
 
     def off(self, vm: str) -> dict[str, Any]:
         if vm not in self._all:
@@ -93,16 +91,16 @@ class FaultTolerance:
         self._end(one)
         return one.facts()
 
-    def failed(self, host: str) -> list[dict[str, Any]]:
-        """A host is gone: the secondaries of its VMs take over, and VMs whose secondary it had are not protected any
-        more."""
+    def failed(self, hosts: Collection[str]) -> list[dict[str, Any]]:
+        """Hosts are gone: the secondaries of their VMs take over, and VMs whose secondary was there are not protected
+        any more."""
         taken = []
-        for one in [one for one in self._all.values() if host in (one.primary, one.secondary)]:
+        for one in [one for one in self._all.values() if {one.primary, one.secondary} & set(hosts)]:
             del self._all[one.vm]
             self._stop(one)
-            if one.secondary == host:
+            if one.secondary in hosts:
                 one.ram.close()
-                self._present.event("ft", vm=one.vm, secondary=host, what="secondary lost")
+                self._present.event("ft", vm=one.vm, secondary=one.secondary, what="secondary lost")
             else:
                 taken.append(self._take_over(one))
         return taken
@@ -131,9 +129,9 @@ class FaultTolerance:
             one.thread.join(NET_TIMEOUT_SECONDS)
 
     def _run(self, one: Protection, topology: Topology) -> None:
-        pairs = list(zip(*(adapters_of(topology, h, SERVICE) for h in (one.primary, one.secondary)), strict=False))
+        pairs = list(zip(*(adapters_of(topology, h, FT_LOGGING) for h in (one.primary, one.secondary)), strict=False))
         key = Key.new() if topology.knobs.ft_encrypt != "off" else None
-        port = 8300 if since(topology.release, SMP_FT) else 8100
+        port = 8300 if since(topology.release, SMP_FT) else 8100  # SMP-FT has a port of its own
         try:
             with ExitStack() as stack:
                 ears = list(self._ears(topology.vms[one.vm].nics))
@@ -200,6 +198,6 @@ def _refusals(topology: Topology, vm: str, host: str, already: bool) -> Iterator
         yield f"the primary is on {host}"
         return
     for end in (topology.vms[vm].host, host):
-        if not adapters_of(topology, end, SERVICE):
-            yield f"{end} has no vmkernel adapter with an address and the service {SERVICE}"
+        if not adapters_of(topology, end, FT_LOGGING):
+            yield f"{end} has no vmkernel adapter with an address and the service {FT_LOGGING}"
     yield from network_refusals(topology, vm, host)

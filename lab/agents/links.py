@@ -186,6 +186,14 @@ class LinkAgent:
         if not self.present.wait_for(lambda state: all(_is(state, end, far, up) for end in awaited), seconds):
             raise SystemRefused(f"{near[0]}:{near[1]} did not go {'up' if up else 'down'} within {seconds:g} s")
 
+    def replug(self, ends: Iterable[PortKey]) -> None:
+        """Whichever ends of these cables were pulled are plugged in; a tunnel's are pulled in what it goes by."""
+        both = {end for near in ends for end in (near, self._far.get(near, near))}
+        with self.present.lock:
+            for end in both & self._pulled:
+                self._pulled.discard(end)
+                self._switch(end, True)
+
     def _check_can_come(self, *ends: PortKey) -> None:
         for end in ends:
             if end[0] in self._failed:
@@ -234,6 +242,11 @@ class LinkAgent:
         links = self._watch.links(far[0])
         link = links.get(self.network.interface_name(*far))
         return link is not None and link.up
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """Boxes that are lost."""
+        return frozenset(self._failed)
 
     def err_disable(self, box: str, port: str, why: str) -> None:
         """Switch a port of a box off until somebody plugs its cable in again (`set_link`)."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from lab.agents.counted import Counted
 from lab.agents.memory import Guest, Memories
 from lab.agents.policy import PolicyEditor
 from lab.agents.precopy import NET_TIMEOUT_SECONDS, Precopy, connected
@@ -19,6 +20,8 @@ from lab.agents.watch import Watch
 from lab.errors import UsageError
 from lab.model import Nic, Topology
 from lab.realise.moving import Captures as MovedCaptures
+from lab.topology import warnings
+from lab.topology.distance import latency_aware, round_trip
 from lab.topology.edit import Edit
 from lab.topology.migration import VMOTION, adapters_of, differences, refusals
 from lab.topology.releases import since
@@ -39,15 +42,17 @@ class Captures(MovedCaptures, Protocol):
 
 @dataclass(frozen=True)
 class Moved:
-    """A vMotion that is done. `version`: how many changes the topology has had; `rounds`: pages, bytes and seconds of
-    each, the last with the guest stunned; `stunned_ms`: how long it was; `switch_over_ms`: the part of that in which
-    its ports moved; `reach`: what a stream of frames to the VM saw, None when nobody could send one."""
+    """A vMotion that is done. `version`: how many changes the topology has had; `latency_aware`: the way there and back
+    was left out of what copying took (VMO-10); `rounds`: pages, bytes and seconds of each, the last with the guest
+    stunned; `stunned_ms`: how long it was; `switch_over_ms`: the part of that in which its ports moved; `reach`: what a
+    stream of frames to the VM saw, None when nobody could send one."""
 
     vm: str
     source: str
     target: str
     version: int
     encrypted: bool
+    latency_aware: bool
     adapters: tuple[tuple[str, str], ...]
     bytes: int
     rounds: tuple[dict[str, Any], ...]
@@ -63,13 +68,15 @@ class Migrator:
     """One vMotion at a time."""
 
     def __init__(
-        self, present: Present, watch: Watch, policy: PolicyEditor, captures: Captures, memories: Memories
-    ) -> None:
+        self, present: Present, watch: Watch, policy: PolicyEditor, captures: Captures, memories: Memories,
+        counted: Counted,
+    ) -> None:  # fmt: skip
         self._present = present
         self._watch = watch
         self._policy = policy
         self._captures = captures
         self._memories = memories
+        self._counted = counted
         self._one = threading.Lock()
 
     def vmotion(self, vm: str, host: str) -> Moved:
@@ -82,7 +89,9 @@ class Migrator:
                 facts = self._move(topology, vm, host)
             seconds = round(time.monotonic() - begin, 3)
             self._watch.catch_up()
-            return Moved(**facts, seconds=seconds, reach=reach or None, warnings=differences(topology, vm, host))
+            fresh = [line for line in warnings(self._present.topology) if line not in warnings(topology)]
+            told = (*differences(topology, vm, host), *fresh)
+            return Moved(**facts, seconds=seconds, reach=reach or None, warnings=told)
 
     def _move(self, topology: Topology, vm: str, host: str) -> dict[str, Any]:
         source = topology.vms[vm].host
@@ -91,9 +100,10 @@ class Migrator:
         guest = self._memories.started(topology.vms[vm])
         target = self._memories.new_ram(topology.vms[vm])
         timeout = max(NET_TIMEOUT_SECONDS / topology.speedup, 2.0)
+        aware, away = latency_aware(topology, source, host), round_trip(topology, source, host) or 0.0
         try:
             with connected(self._present.network, pairs, target, key, timeout) as senders:
-                copy = Precopy(guest, target, senders)
+                copy = Precopy(guest, target, senders, away if aware else 0.0)
                 if not copy.copy(since(topology.release, SLOWED_SINCE)):
                     raise UsageError(
                         f"vMotion of {vm} to {host} is given up: its memory changes faster than it is copied"
@@ -106,6 +116,7 @@ class Migrator:
             raise
         return {
             "vm": vm, "source": source, "target": host, "encrypted": key is not None, "bytes": copy.bytes_sent,
+            "latency_aware": aware,
             "adapters": tuple((a.label, b.label) for a, b in pairs),
             "rounds": tuple(asdict(done) for done in copy.rounds), "tokens": tuple(t.hex() for t in guest.tokens),
             **facts,
@@ -146,7 +157,9 @@ class Migrator:
             told = {"vm": vm, "source": source, "target": host}
             self._present.migrate(edition.topology, self._captures, **told)
             milliseconds = (time.monotonic() - begin) * 1000
-            return self._policy.keep(edition, edits), milliseconds
+            version = self._policy.keep(edition, edits)
+            self._counted.moved(before, edition.topology, vm)
+            return version, milliseconds
 
     @contextmanager
     def _watched(self, topology: Topology, vm: str) -> Iterator[dict[str, Any]]:

@@ -40,10 +40,13 @@ class Round:
 
 
 class Precopy:
-    """One VM's memory on its way. `copy` while the guest runs, then `finish` while it is stunned."""
+    """One VM's memory on its way. `copy` while the guest runs, then `finish` while it is stunned.
 
-    def __init__(self, guest: Guest, target: Ram, senders: Sequence[Sender]) -> None:
+    `latency`: seconds of every round that are waiting for its answer, and not copying (VMO-10)."""
+
+    def __init__(self, guest: Guest, target: Ram, senders: Sequence[Sender], latency: float = 0.0) -> None:
         self._guest = guest
+        self._latency = latency
         self.target = target
         self._senders = senders
         self._known: dict[int, bytes] = {}
@@ -56,7 +59,8 @@ class Precopy:
         while len(self.rounds) < MOST_ROUNDS:
             done = self._round()
             left = sum(1 for _ in self._dirty())
-            expected = left * done.seconds / done.pages if done.pages else 0.0
+            copying = max(done.seconds - self._latency, 0.0)
+            expected = left * copying / done.pages if done.pages else 0.0
             if expected <= GOAL_SECONDS:
                 return True
             if left > done.pages * 0.8 or len(self.rounds) > MOST_ROUNDS // 2:

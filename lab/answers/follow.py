@@ -129,12 +129,26 @@ class _Teller:
         for seen in sorted(frames, key=lambda found: found[0].time_ns):
             sender = self.by_mac.get(seen[0].frame.src)
             if sender is not None:
-                prediction = predictor.predict(sender.label, seen[0].frame)
-                said[id(seen)] = prediction
-                after = prediction.state_after(state)
-                if after is not state:
-                    state, predictor = after, predictor.with_state(after)
+                whole: Prediction | None = None
+                for leg, frame in ((sender, seen[0].frame), *self._routed(seen)):
+                    prediction = predictor.predict(leg.label, frame)
+                    whole = prediction if whole is None else whole.followed_by(prediction)
+                    after = prediction.state_after(state)
+                    if after is not state:
+                        state, predictor = after, predictor.with_state(after)
+                    said[id(seen)] = whole
         return said
+
+    def _routed(self, seen: Sequence[Found]) -> Iterator[tuple[Place, Frame]]:
+        """The same packet as routers send it on: another frame, which is seen first at the router itself."""
+        known = {(seen[0].frame.src, seen[0].frame.dst)}
+        for found in seen:
+            macs = (found.frame.src, found.frame.dst)
+            router = self.by_mac.get(found.frame.src)
+            machine = self.client.topology.machines.get(router.label) if router is not None else None
+            if macs not in known and router is not None and machine is not None and machine.routes:
+                known.add(macs)
+                yield router, found.frame
 
     def tell(self, group: Sequence[list[Found]], foretold: Sequence[Prediction | None]) -> Answer | list[Trail]:
         first = group[0][0]

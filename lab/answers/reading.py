@@ -172,7 +172,7 @@ class Reader:
 
     def _trace(self, hop: Hop) -> Trace:
         """`ofproto/trace` of the frame's exact bytes as it came in at `hop`."""
-        frame = replace(self.asked.frame, vlans=hop.vlans)
+        frame = replace(self.asked.frame, vlans=hop.vlans, src=hop.src, dst=hop.dst)
         if hop.encapsulation and (raw := self._bytes(hop)) is not None:
             frame = Frame.parse(raw)
         key = (hop.box, hop.interface, hop.vlans, hop.src, hop.dst, hop.encapsulation)
@@ -214,6 +214,8 @@ class Reader:
                 why = (drop.statement,) if drop.statement else ()
                 ending = last._replace(point=Point.DROP, evidence="trace", time_ns=None, interface=port)
                 yield ending._replace(reason=drop.reason, statements=why)
+            if last.point is Point.PSWITCH_RCV:
+                yield from self._too_long(last)
         elif last.direction == "out" and not goes_on:
             far = self.points.far[self.places[place_of_hop(last)]]
             if far in self.captured:
@@ -222,6 +224,15 @@ class Reader:
     def _unused(self, hop: Hop) -> bool:
         """True at a pNIC that no switch of its host uses: there is nobody to ask what becomes of the frame."""
         return hop.point in _BOX_ENTRY and (hop.box, hop.interface) not in self._bridge
+
+    def _too_long(self, last: Hop) -> Iterator[Hop]:
+        """Copies that a pSwitch sends out where a stretch has no room for them: they are on no wire (L2S-8)."""
+        ends = {end.name: end for end in self.client.plan.node_named[last.box].interfaces}
+        for copy in self._trace(last).outputs:
+            end, behind_one_tag = ends.get(copy.interface), 4 * max(len(copy.vlans) - 1, 0)
+            if end is not None and len(self.asked.frame.payload) + behind_one_tag > end.mtu:
+                gone = last._replace(point=Point.DROP, evidence="trace", time_ns=None, interface=end.label)
+                yield gone._replace(reason=DropReason.MTU, statements=("L2S-8",))
 
     def _keys(self, hops: Sequence[Hop]) -> Counter[tuple[object, ...]]:
         """Encapsulated copies are foretold as far as the port where they are packed."""

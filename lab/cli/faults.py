@@ -12,47 +12,87 @@ from lab.errors import UsageError
 
 @click.command()
 @lab_option
-@click.argument("port")
-@click.argument("state", type=click.Choice(["down", "up", "block"]))
+@click.argument("port", metavar="PORT|STRETCH")
+@click.argument("state", type=click.Choice(["down", "up", "block", "deaf"]))
+@click.option("--site", help="Of a STRETCH: its ways to and from this site only.")
+@click.option(
+    "--one-way", metavar="SITE", help="Of a STRETCH: what this site sends is lost, what is sent to it is not."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def link(lab: str | None, port: str, state: str, as_json: bool) -> None:
-    """Pull or plug the cable at a PORT, or block a pSwitch's PORT; teaming answers.
+def link(lab: str | None, port: str, state: str, site: str | None, one_way: str | None, as_json: bool) -> None:
+    """Pull or plug the cable at a PORT, or every way of a STRETCH between sites; teaming answers.
 
-    A PORT is `esx1:vmnic0`, `tor1:esx1-vmnic0`, `esx1:web1.eth0`. A blocked one keeps its carrier and forwards nothing,
-    which link status does not notice and beacon probing does; `up` forwards again.
+    \b
+    vlab link esx1:vmnic0 down            also tor1:esx1-vmnic0, esx1:web1.eth0
+    vlab link tor1:esx1-vmnic0 block      a pSwitch's port keeps its carrier and forwards nothing
+    vlab link tor2:tor1 deaf              it takes nothing in, and what it sends arrives: half of a fibre is broken
+    vlab link dci down                    no site has a way to another by the stretch dci
+    vlab link dci down --one-way dallas   what dallas sends is lost
+
+    Link status notices neither a blocked nor a deaf port; beacon probing does. `up` ends all of these.
     """
     from lab.client import find_lab, nearest
 
     client = find_lab(lab)
+    stretches = [stretch.name for stretch in client.topology.stretches]
+    if port in stretches:
+        _cut(client, port, state, site, one_way, as_json)
+        return
+    if site or one_way:
+        raise UsageError(f"--site and --one-way are of a stretch, and {port!r} is none{nearest(port, stretches)}")
     box, _, label = port.partition(":")
     known = [f"{node}:{end}" for cable in client.plan.cables for node, end in (cable.a, cable.b)]
     if port not in known:
-        raise UsageError(f"no port {port!r}{nearest(port, known)}")
+        raise UsageError(f"no port {port!r}{nearest(port, [*known, *stretches])}")
     before = client.ask("status")
     if state == "block":
         after = client.ask("block", box=box, port=label, on=True)
+    elif state == "deaf":
+        after = client.ask("deafen", box=box, port=label)
     else:
         after = client.ask("link", box=box, port=label, up=state == "up")
     _told(f"{port} is {'blocked' if state == 'block' else state}", before, after, as_json)
 
 
+def _cut(client: Any, stretch: str, state: str, site: str | None, one_way: str | None, as_json: bool) -> None:
+    if state not in ("down", "up"):
+        raise UsageError(f"a stretch goes down or up; {state} is for one of its ports (vlab status lists the wires)")
+    if site and one_way:
+        raise UsageError("--site or --one-way, not both")
+    before = client.ask("status")
+    after = client.ask("cut", stretch=stretch, up=state == "up", site=site, one_way=one_way)
+    if one_way and state == "down":
+        what = f"what {one_way} sends over {stretch} is lost, at {', '.join(after['ports'])}"
+    else:
+        where = f" to {site or one_way}" if site or one_way else ""
+        what = f"{stretch}{where} is {state}, at {', '.join(after['ports'])}"
+    _told(what, before, after, as_json)
+
+
 @click.command()
 @lab_option
-@click.argument("kind", type=click.Choice(["host", "switch"]))
+@click.argument("kind", type=click.Choice(["host", "switch", "site"]))
 @click.argument("name")
 @click.option("--repair", is_flag=True, help="Bring it back.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def fail(lab: str | None, kind: str, name: str, repair: bool, as_json: bool) -> None:
-    """Let a host or a pSwitch fail: everything that is plugged into it loses carrier."""
+    """Let a host, a pSwitch or a whole site fail: everything that is plugged into it loses carrier.
+
+    Of a site, that is every host and pSwitch there, the ends of its stretches included.
+    """
     from lab.client import find_lab, nearest
 
     client = find_lab(lab)
     topology = client.topology
-    known: list[str] = list(topology.hosts if kind == "host" else topology.physical_switches)
+    known = list({"host": topology.hosts, "switch": topology.physical_switches}.get(kind, topology.sites))
     if name not in known:
         raise UsageError(f"no {kind} {name!r}{nearest(name, known)}")
     before = client.ask("status")
-    after = client.ask("fail", box=name, failed=not repair)
+    if kind == "site":
+        after = client.ask("fail_site", site=name, failed=not repair)
+        name = f"site {name} ({', '.join(after['boxes'])})"
+    else:
+        after = client.ask("fail", box=name, failed=not repair)
     _told(f"{name} {'is back' if repair else 'has failed'}", before, after, as_json)
 
 
@@ -65,7 +105,7 @@ def _told(what: str, before: dict[str, Any], after: dict[str, Any], as_json: boo
     moved = [one for one in ports if one[2] != one[3]]
     if as_json:
         names = ("host", "port", "was", "uplinks")
-        said = {"links_down": after["links_down"], "blocked": after["blocked"]}
+        said = {name: after[name] for name in ("links_down", "blocked", "deaf", "failed")}
         say_json({"schema": 1, "done": what, **said, "moved": [dict(zip(names, one, strict=True)) for one in moved]})
         return
     click.echo(what)

@@ -116,7 +116,9 @@ def _health(said: dict[str, Any]) -> Iterator[str]:
     for port, why in said["err_disabled"].items():
         yield f"err-disabled: {port} ({why}; vlab link {port} up)"
     for kind, what in (
+        ("failed", "failed (vlab fail ... --repair)"),
         ("blocked", "blocked (carrier up, forwards nothing)"),
+        ("deaf", "deaf (carrier up, takes nothing in)"),
         ("beacons_lost", "declared dead by beacons"),
         ("shotgun", "beacons blame nobody, every frame goes out on all uplinks of"),
         ("unstable", "unstable, lost its link too often"),

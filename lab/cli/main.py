@@ -44,6 +44,7 @@ VERBS = {
     "vmotion": "lab.cli.vmotion:vmotion",
     "ft": "lab.cli.vmotion:ft",
     "guest": "lab.cli.vmotion:guest",
+    "service": "lab.cli.service:service",
     "fidelity": "lab.cli.about:fidelity",
     "demo": "lab.cli.demo:demo",
     "doctor": "lab.cli.about:doctor",

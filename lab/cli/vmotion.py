@@ -56,6 +56,8 @@ def ft(lab: str | None, vm: str | None, host: str | None, as_json: bool) -> None
         raise UsageError("say on which host the secondary is to be, or off")
     if vm is not None:
         done = client.ask("ft_off", vm=vm) if host == "off" else client.ask("ft_on", vm=vm, host=host)
+        for line in done.get("warnings", ()):
+            click.echo(f"vlab: warning: {line}", err=True)
     found = client.ask("ft") if vm is None else [done]
     if as_json:
         say_json({"schema": 1, "protected": found})

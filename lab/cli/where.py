@@ -35,6 +35,7 @@ class Output:
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=1000.0, show_default=True)
 @click.option("--flow", help="Follow what is sent by others: 'src web1 dst db1 port 3306', or a capture filter.")
 @click.option("--token", help="Follow whatever carries these bytes (hexadecimal).")
+@click.option("--service", help="Let the vmkernel use a service (vlab service), and follow what it sends.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -63,8 +64,8 @@ class Output:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver: str | None, flow: str | None,
-          token: str | None, seconds: float, captures: tuple[Path, ...], directory: Path | None, evidence: Path | None,
-          baseline: Path | None, as_json: bool, testing: bool, **look: Any) -> None:  # fmt: skip
+          token: str | None, service: str | None, seconds: float, captures: tuple[Path, ...], directory: Path | None,
+          evidence: Path | None, baseline: Path | None, as_json: bool, testing: bool, **look: Any) -> None:  # fmt: skip
     """Where does a frame go? Send canaries, or follow what others send, and print the trail.
 
     \b
@@ -72,6 +73,7 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     vlab where FILE --from web1 --to db1             a lab is built for the question and taken down after it
     vlab where --flow 'src web1 dst db1 port 3306'   what the guests say to each other
     vlab where --token c0ffee00...                   whatever carries these bytes
+    vlab where --service nfs --from esx1 --to nas    what a host's vmkernel sends (vlab service lists them)
     vlab where --pcap *.pcapng --token c0ffee00...   in files alone; FILE says where their interfaces stand
     vlab where --self-test                           can this lab's captures be believed?
 
@@ -80,8 +82,8 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     """
     out = Output(as_json, baseline, directory, evidence)
     _check(out, captures)
-    if flow is not None and token is not None:
-        raise UsageError("--flow or --token, not both")
+    if sum(one is not None for one in (flow, token, service)) > 1:
+        raise UsageError("--flow, --token or --service, not two of them")
     if captures:
         file, captures = topology_and_captures(files, captures)
         _offline(file, captures, flow, token, out)
@@ -91,6 +93,8 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
         _self_test(file, lab, out)
     elif flow is not None or token is not None:
         _live(file, lab, flow, token, seconds, out)
+    elif service is not None and sender is not None and receiver is not None:
+        _service(file, lab, (service, sender, receiver), out)
     elif sender is None or receiver is None:
         raise UsageError("say --from and --to, or what to follow: --flow, --token, --pcap")
     else:
@@ -170,6 +174,23 @@ def _live(file: Path | None, lab: str | None, flow: str | None, token: str | Non
         state = client.state() if out.evidence else None
         told = follow(client, wanted, seconds, out.directory, lambda: click.echo("watching", err=True))
         _keep(client, state, out, as_json(told), as_text(told), told.caught)
+    _say_followed(told, out)
+    if not told.agrees:
+        raise SystemExit(DIFFERS)
+
+
+def _service(file: Path | None, lab: str | None, words: tuple[str, str, str], out: Output) -> None:
+    from lab.answers.service import where_service
+    from lab.report.follow import as_json, as_text
+
+    if out.baseline:
+        raise UsageError("--baseline compares answers about canaries (--from, --to)")
+    with opened(file, lab) as client:
+        state = client.state() if out.evidence else None
+        done, told = where_service(client, *words, out.directory, lambda: None)
+        _keep(client, state, out, as_json(told), as_text(told), told.caught)
+    for line in done.done["warnings"]:
+        click.echo(f"vlab: warning: {line}", err=True)
     _say_followed(told, out)
     if not told.agrees:
         raise SystemExit(DIFFERS)

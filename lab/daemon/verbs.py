@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lab.agents.counted import Counted
 from lab.agents.events import Moment
 from lab.agents.ft import FaultTolerance
 from lab.agents.memory import Memories
 from lab.agents.migration import Migrator
 from lab.agents.policy import PolicyEditor
 from lab.agents.present import Present
+from lab.agents.services import Services
+from lab.agents.sites import Sites
 from lab.agents.supervised import kill
 from lab.daemon.agents import Agents
 from lab.daemon.captures import Captures
@@ -25,7 +27,6 @@ from lab.daemon.tables import with_real_tables
 from lab.errors import SystemRefused, UsageError
 from lab.model import PortKey, Vm
 from lab.plan.types import Bridge, reason_of_cookie
-from lab.realise.linkwatch import LinkQuery
 from lab.realise.run import inside
 from lab.state import State
 from lab.state_json import to_json
@@ -43,13 +44,14 @@ class Verbs:
         self._policy = policy
         self._captures = Captures(present.network)
         self._memories = Memories(present.network)
-        self._migrator = Migrator(present, agents.watch, policy, self._captures, self._memories)
+        self._counted = Counted(present.network)
+        self._migrator = Migrator(present, agents.watch, policy, self._captures, self._memories, self._counted)
+        self._services = Services(present.network)
+        self._sites = Sites(present, agents.watch.links)
         self._ft = FaultTolerance(present, self._memories, self._migrator.take_over)
         self._injectors: dict[tuple[str, str], tuple[Injector, threading.Lock]] = {}
         self._sinks: dict[tuple[str, int], socket.socket] = {}
         self._sending = threading.Lock()
-        self._links = LinkQuery(present.network.namespaces)
-        self._counting = threading.Lock()
 
     def do_status(self) -> dict[str, Any]:
         """Links, teaming, guests and health now."""
@@ -61,6 +63,8 @@ class Verbs:
             "err_disabled": {f"{box}:{port}": why for (box, port), why in self._watch.links.err_disabled.items()},
             "discarding": _names(state.discarding),
             "blocked": _names(state.blocked),
+            "deaf": _names(state.deaf),
+            "failed": sorted(self._watch.links.failed),
             "beacons_lost": _names(state.beacons_lost),
             "shotgun": _names(state.beacons_unsure),
             "unstable": _names(state.unstable),
@@ -118,6 +122,10 @@ class Verbs:
         """Which VMs have a secondary, and what went there so far."""
         return self._ft.facts()
 
+    def do_service(self, name: str, sender: str, receiver: str, token: str, blocks: int) -> dict[str, Any]:
+        """Let a vmkernel use a service; its data carries the token (hex, 16 bytes)."""
+        return self._services.run(self._present.topology, name, sender, receiver, bytes.fromhex(token), blocks)
+
     def do_guest_write(self, vm: str, token: str, page: int = 0, pages: int = 1) -> dict[str, Any]:
         """Let a VM write a token (hex, 16 bytes) into pages of its memory."""
         return self._memories.write(self._vm(vm), bytes.fromhex(token), page, pages)
@@ -147,6 +155,8 @@ class Verbs:
             raise UsageError(f"no cable in {box}:{port}")
         if up and (box, port) in self._present.state.blocked:
             self.do_block(box, port, False)
+        if up and (box, port) in self._present.state.deaf:
+            self._sites.deafen([(box, port)], False)
         self._watch.links.set_link(far, (box, port), up)
         return self.do_status()
 
@@ -167,8 +177,24 @@ class Verbs:
     def do_fail(self, box: str, failed: bool) -> dict[str, Any]:
         """A host or pSwitch loses carrier everywhere, or comes back."""
         self._watch.links.fail(box, failed)
-        taken = self._ft.failed(box) if failed else []
+        taken = self._ft.failed([box]) if failed else []
         return {**self.do_status(), "taken_over": taken}
+
+    def do_fail_site(self, site: str, failed: bool) -> dict[str, Any]:
+        """All hosts and pSwitches of a site are lost, or come back."""
+        boxes = self._sites.fail(site, failed)
+        taken = self._ft.failed(boxes) if failed else []
+        return {**self.do_status(), "boxes": boxes, "taken_over": taken}
+
+    def do_cut(self, stretch: str, up: bool, site: str | None = None, one_way: str | None = None) -> dict[str, Any]:
+        """The ways of a stretch go down or come back; see `lab.agents.sites.Sites.cut`."""
+        ports = self._sites.cut(stretch, up, site, one_way)
+        return {**self.do_status(), "ports": ports}
+
+    def do_deafen(self, box: str, port: str) -> dict[str, Any]:
+        """A pSwitch port takes nothing in while its carrier stays."""
+        self._sites.deafen([(box, port)], True)
+        return self.do_status()
 
     def do_lbt(self, threshold: float | None = None, period: float | None = None) -> dict[str, Any]:
         """Load-Based Teaming's last windows; `threshold` (part of 1) and `period` (nominal seconds) change it."""
@@ -193,14 +219,7 @@ class Verbs:
         if unknown:
             raise UsageError(f"no host {unknown[0]!r} (there is {', '.join(known) or 'none'})")
         self._watch.catch_up()
-        with self._counting:
-            read = {host: self._counters(host) for host in hosts or known}
-        return {"hosts": read, "state": to_json(self._present.state)}
-
-    def _counters(self, host: str) -> dict[str, Any]:
-        at, found = time.monotonic_ns(), self._links.counters(host)
-        ports = self._network.plan.node_named[host].interfaces
-        return {"time_ns": at, "ports": {p.label: asdict(found[p.name]) for p in ports if p.name in found}}
+        return {"hosts": self._counted.of(hosts or known), "state": to_json(self._present.state)}
 
     def do_neighbors(self) -> list[dict[str, Any]]:
         """Who hears whom by CDP or LLDP now."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lab.frame import Frame, Hop, Point
 from lab.plan.types import Node, NodeKind, Plan
+from lab.predict.clear import in_clear
 
 End = tuple[str, str]
 """(node name, interface label)."""
@@ -63,6 +64,7 @@ class PointMap:
             evidence="wire",
             switch=switch,
             time_ns=sighting.time_ns,
+            in_clear=in_clear(frame),
         )
 
 

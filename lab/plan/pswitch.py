@@ -176,6 +176,7 @@ def _port(
         shut = DropReason.PSWITCH_STP, "TEAM-F-1"
     elif config.lacp and key not in state.channel_members:
         shut = DropReason.PSWITCH_CHANNEL, "LACP-6"
+    deaf = shut is None and key in state.deaf
     return _Port(
         number=number,
         config=config,
@@ -183,7 +184,7 @@ def _port(
         own=own,
         edge=label in edges,
         live=key not in state.links_down and shut is None,
-        shut=shut,
+        shut=(DropReason.PSWITCH_DEAF, "L2S-10") if deaf else shut,
         waits=waits,
     )
 

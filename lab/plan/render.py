@@ -40,7 +40,7 @@ def _way(way: Way | None) -> str:
 
 
 def _node(node: Node) -> Iterator[str]:
-    forwards = " forwards" if node.forwards else ""
+    forwards = (" forwards" if node.forwards else "") + (f" gateway {node.gateway}" if node.gateway else "")
     shown = "" if node.id == node.name else f" (namespace {node.id})"
     yield f"{node.kind} {node.name}{shown}{forwards}"
     for i in node.interfaces:

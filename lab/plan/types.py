@@ -58,6 +58,8 @@ class Node:
     kind: NodeKind
     interfaces: tuple[Interface, ...]
     forwards: bool = False
+    gateway: str = ""
+    """Of its default route; empty for none."""
 
     @property
     def is_box(self) -> bool:

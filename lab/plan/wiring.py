@@ -13,8 +13,6 @@ from lab.plan.types import Cable, Interface, Node, NodeKind, Tunnel, Way
 
 UNDERLAY = ".wan"
 """Ends the name of the interface by which a tunnel's packets go to another site."""
-OTV_BYTES, VXLAN_BYTES = 42, 50
-"""What they put in front of a frame; neither fragments."""
 WIRE_MTU = 9216
 """Cables between boxes carry jumbo frames with tags; the limit that a guest meets is its switch's MTU."""
 
@@ -54,13 +52,15 @@ def nodes(topology: Topology) -> Iterator[Node]:
         mirrors = tuple(_switch_end(f"{host.name}-vmk", label) for label in mirror_ports[host.name])
         if vmknics or mirrors:
             name = f"{host.name}-vmk"
-            yield Node(linux_name(name, NODE_MAX), name, NodeKind.VMKERNEL, (*vmknics, *mirrors))
+            ends = (*vmknics, *mirrors)
+            yield Node(linux_name(name, NODE_MAX), name, NodeKind.VMKERNEL, ends, gateway=host.gateway)
     for vm in topology.vms.values():
         ends = tuple(_guest_end(topology, nic) for nic in vm.nics)
         yield Node(linux_name(vm.name, NODE_MAX), vm.name, NodeKind.VM, ends)
     for machine in topology.machines.values():
         ends = (_machine_end(machine),)
-        yield Node(linux_name(machine.name, NODE_MAX), machine.name, NodeKind.MACHINE, ends, machine.routes)
+        node = linux_name(machine.name, NODE_MAX)
+        yield Node(node, machine.name, NodeKind.MACHINE, ends, machine.routes, machine.gateway)
 
 
 def _pswitch_ends(topology: Topology, switch: str) -> Iterator[Interface]:
@@ -81,15 +81,15 @@ def _stretch_end(topology: Topology, switch: str, label: str, cable: ModelCable)
     """What the transport adds to a frame, its payload has less room for (L2S-8)."""
     stretch, plain = cable.port.stretch, _switch_end(switch, label)
     assert stretch is not None
-    if stretch.kind is StretchKind.OTV:
-        return replace(plain, mtu=stretch.mtu - OTV_BYTES)
-    if not _is_tunnel(cable):
+    if stretch.room is None:
         return plain
+    if not _is_tunnel(cable):
+        return replace(plain, mtu=stretch.room)
     underlay, other = _underlay(topology, switch, label, cable), _other_end(cable, switch)
     there = _underlay(topology, other, cable.port_at(other), cable)
     local, remote = (end.addresses[0].split("/")[0] for end in (underlay, there))
     tunnel = Tunnel(_number(topology, cable), underlay.name, local, remote, there.mac, stretch.udp_port)
-    return replace(plain, mtu=stretch.mtu - VXLAN_BYTES, tunnel=tunnel)
+    return replace(plain, mtu=stretch.room, tunnel=tunnel)
 
 
 def _underlay(topology: Topology, switch: str, label: str, cable: ModelCable) -> Interface:
@@ -166,4 +166,5 @@ def _guest_end(topology: Topology, nic: Nic) -> Interface:
 
 
 def _machine_end(machine: Machine) -> Interface:
-    return Interface("eth0", "eth0", machine.mac, 1500, (machine.address,) if machine.address else ())
+    addresses = tuple(address for address in (machine.address, *machine.more) if address)
+    return Interface("eth0", "eth0", machine.mac, 1500, addresses)

@@ -6,6 +6,7 @@ from lab.frame import Frame
 
 _MACSEC, _IPV4, _IPV6 = 0x88E5, 0x0800, 0x86DD
 _TCP, _UDP, _ESP = 6, 17, 50
+_HTTPS = (443).to_bytes(2, "big")
 _TLS_TYPES = frozenset((20, 21, 22, 23, 24))
 
 
@@ -25,6 +26,8 @@ def _hidden_in_ip(frame: Frame) -> bool:
     if protocol == _ESP:
         return True
     if protocol == _TCP and len(data) > at + 12:
+        if _HTTPS in (data[at : at + 2], data[at + 2 : at + 4]):
+            return True  # the middle of a record has no header of its own
         return _is_tls(data[at + (data[at + 12] >> 4) * 4 :])
     return protocol == _UDP and _is_dtls(data[at + 8 :])
 

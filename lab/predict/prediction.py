@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lab.frame import Hop, Point
@@ -62,6 +62,12 @@ class Prediction:
         if self.mac_tables is state.mac_tables and self.learned is state.learned and self.secured is state.secured:
             return state
         return state.with_tables(self.mac_tables, self.learned, self.secured)
+
+    def followed_by(self, other: Prediction) -> Prediction:
+        """With what is foretold of the packet once a router has sent it on; the tables are those after both."""
+        shift = len(self.hops)
+        hops = (hop._replace(parent=None if hop.parent is None else hop.parent + shift) for hop in other.hops)
+        return replace(other, hops=(*self.hops, *hops))
 
     def trails(self) -> Iterator[tuple[Hop, ...]]:
         """From the sender to each end."""

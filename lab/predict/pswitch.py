@@ -50,6 +50,8 @@ def _consumed(trail: Trail, at: Arrival) -> Refusal | None:
         return DropReason.PSWITCH_BLOCKED, ("TEAM-F-1",)
     if (at.name, at.port) in trail.scene.state.discarding:
         return DropReason.PSWITCH_STP, ("TEAM-F-1",)
+    if (at.name, at.port) in trail.scene.state.deaf and not trail.scene.suspended(at.name, at.port):
+        return DropReason.PSWITCH_DEAF, ("L2S-10",)
     if at.switch.ports[at.port].lacp is not None and trail.has_type(LACP_ETHERTYPE, at.vlans):
         return DropReason.LACPDU, ("LACP-3",)
     if trail.scene.suspended(at.name, at.port):
@@ -168,6 +170,8 @@ def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
     config, far = at.switch.ports[port], at.switch.far[port]
     bare = config.access is not None or config.native == inside.vlan
     vlans = inside.inner if bare else inside.tagged()
+    if _too_long(trail, config, vlans):
+        return _drop(trail, at, port, (DropReason.MTU, ("L2S-8",)), "out")
     node = at.switch.node(port)
     why = _why_out(at, port, inside.vlan)
     out = trail.hop(at.name, node, Point.PSWITCH_SND, port, vlans, at.hop, why, at.name, "out")
@@ -181,6 +185,14 @@ def _out(trail: Trail, at: Arrival, port: str, inside: Inside) -> None:
         here = trail.hop(far.host, far.host, Point.UPLINK_RCV, far.pnic, vlans, out)
         unused = DropReason.UNUSED_PNIC
         trail.hop(far.host, far.host, Point.DROP, far.pnic, vlans, here, reason=unused)
+    return None
+
+
+def _too_long(trail: Trail, config: PhysicalPort, vlans: tuple[Tag, ...]) -> bool:
+    """True where a stretch's transport network has no room for the frame: it disappears (L2S-8). One tag counts for
+    nothing."""
+    room = config.stretch.room if config.stretch is not None else None
+    return room is not None and len(trail.frame.payload) + 4 * max(len(vlans) - 1, 0) > room
 
 
 def _why_out(at: Arrival, port: str, vlan: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lab.frame import DropReason, Frame, Hop, Point, Tag
 from lab.model import HostSwitch
+from lab.predict.clear import in_clear
 from lab.predict.hashes import Words, words_of
 from lab.predict.scene import Port, Scene, View
 from lab.predict.tables import Added, Learned
@@ -73,6 +74,7 @@ class Trail:
         self.frame = frame
         self.src, self.dst, self.vlans = frame.src, frame.dst, frame.vlans
         self.group = frame.is_multicast
+        self.clear = in_clear(frame)
         self.group_source = bool(int(frame.src[:2], 16) & 1)
         self._words: dict[bool, Words] = {}
         self.hops: list[Hop] = []
@@ -103,7 +105,7 @@ class Trail:
             certain = hops[parent].certain
         hops.append(
             Hop(box, node, point, direction, interface, vlans, self.src, self.dst, "predicted", switch, reason, why,
-                None, parent, "vswitch", True, certain)
+                None, parent, "vswitch", self.clear, certain)
         )  # fmt: skip
         return len(hops) - 1
 

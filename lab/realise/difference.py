@@ -29,8 +29,8 @@ def shape(plan: Plan, without: Collection[End] = ()) -> object:
     """All that cannot change while a lab runs: nodes, interfaces, cables, switches and their ports; those at the ends
     `without` left out."""
     return (
-        [(n.id, n.name, n.kind, n.forwards, [_adapter(i) for i in n.interfaces if (n.name, i.label) not in without])
-         for n in plan.nodes],
+        [(n.id, n.name, n.kind, n.forwards, n.gateway,
+          [_adapter(i) for i in n.interfaces if (n.name, i.label) not in without]) for n in plan.nodes],
         [cable for cable in plan.cables if cable.b not in without],
         [(b.node, b.name, b.label, b.dpid, [(p.number, p.interface, p.label) for p in b.ports
                                             if (b.node, p.label) not in without], _bonds(b))

@@ -149,7 +149,7 @@ class Network:
             if node.kind is NodeKind.VMKERNEL:
                 netlink.write_sysctls(namespace, netlink.SYSCTLS_VMKERNEL)
             if node.forwards:
-                netlink.write_sysctls(namespace, {"net/ipv4/ip_forward": "1"})
+                netlink.write_sysctls(namespace, netlink.SYSCTLS_ROUTER)
             if any(":" in a for i in node.interfaces for a in i.addresses):
                 netlink.write_sysctls(namespace, {"net/ipv6/conf/all/disable_ipv6": "0"})
 
@@ -170,6 +170,8 @@ class Network:
             netlink.create_tunnels(self.namespaces[node.name], node.interfaces)
         for node in self.plan.nodes:
             netlink.configure(self.namespaces[node.name], node.interfaces, not node.is_box)
+            if node.gateway:
+                netlink.set_gateway(self.namespaces[node.name], node.gateway)
         for wire in self.wires:
             wire.start()
         self._progress("namespaces and cables", 1, 1)

@@ -108,6 +108,16 @@ def _add_addresses(interfaces: Sequence[Interface]) -> None:
                 ip.addr("add", index=index, address=address, prefixlen=int(length))
 
 
+def set_gateway(namespace: int, gateway: str) -> None:
+    """The default route. Raises SystemRefused."""
+    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+    try:
+        with inside(namespace), IPRoute() as ip:
+            ip.route("add", dst="default", gateway=gateway, family=family)
+    except NetlinkError as error:
+        raise SystemRefused(f"the default gateway {gateway}: {error.args[-1]}") from error
+
+
 def _switch_on(handle: socket.socket, interface: str) -> None:
     asked = struct.pack("16sH22x", interface.encode(), 0)
     (flags,) = struct.unpack_from("H", fcntl.ioctl(handle, _SIOCGIFFLAGS, asked), 16)
@@ -201,6 +211,12 @@ SYSCTLS_GUEST = {
     "net/ipv6/conf/default/disable_ipv6": "1",
     "net/ipv4/conf/all/arp_evict_nocarrier": "0",
     "net/ipv4/conf/default/arp_evict_nocarrier": "0",
+}
+SYSCTLS_ROUTER = {
+    "net/ipv4/ip_forward": "1",
+    # It has one adapter for all its subnets, and must not tell hosts that there is a shorter way past it.
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/default/send_redirects": "0",
 }
 SYSCTLS_VMKERNEL = {
     # Several adapters of one host may be in one subnet (multi-NIC vMotion): each answers for its own address only.

@@ -41,6 +41,8 @@ def as_text(report: MigrationReport) -> Iterator[str]:
     rounds = len(done["rounds"])
     pages = "1 page" if copied == 1 else f"{copied} pages"
     yield f"  memory: {pages}, {done['bytes']} bytes in {rounds} rounds over TCP 8000, {how}, {over}"
+    if done["latency_aware"]:
+        yield "  latency-aware mode: 4 ms or more there and back (VMO-10)"
     yield f"  stunned: {done['stunned_ms']:g} ms, its ports moved in {done['switch_over_ms']:g} ms"
     yield f"  {_reach(done['reach'])}"
     yield from _exposure(report)

@@ -178,7 +178,8 @@ def _lines(answer: Answer) -> Iterator[str]:
     frame = answer.frame
     tags = f", tagged {'/'.join(map(str, frame.vlans))}" if frame.vlans else ", untagged"
     frames = f"1 {answer.what}" if answer.sent == 1 else f"{answer.sent} {answer.what}s"
-    yield f"{answer.sender} -> {answer.receiver}: {frames} of {answer.size} bytes{tags}"
+    sealed = "" if in_clear(frame) else ", encrypted"
+    yield f"{answer.sender} -> {answer.receiver}: {frames} of {answer.size} bytes{tags}{sealed}"
     yield f"  {frame.src} -> {frame.dst}"
     whole = [trail for trail in answer.trails if _arrives_as(trail, answer.trails[0])]
     for trail in whole:

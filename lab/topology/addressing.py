@@ -60,10 +60,11 @@ def addresses_beside(reading: Reading) -> Addresses:
         for known, value, key in ((macs, mac, "mac"), (ips, ip.split("/")[0] if ip else None, "ip")):
             if value is None:
                 continue
+            place = path if "more_ips" in path[2:] else (*path, key)
             if value in known:
                 what = "MAC" if key == "mac" else "address"
-                reading.wrong((*path, key), f"{what} {value} is given twice", f"first at {path_text(known[value])}")
-            known.setdefault(value, (*path, key))
+                reading.wrong(place, f"{what} {value} is given twice", f"first at {path_text(known[value])}")
+            known.setdefault(value, place)
     return Addresses(set(macs), set(ips))
 
 
@@ -80,3 +81,4 @@ def _written(spec: TopologySpec) -> Iterator[tuple[Path, str | None, str | None]
             yield ("vms", vm, "networks", n), network.mac, network.ip
     for machine, m in spec.machines.items():
         yield ("machines", machine), m.mac, m.ip
+        yield from ((("machines", machine, "more_ips", n), None, more) for n, more in enumerate(m.more_ips))

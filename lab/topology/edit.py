@@ -238,7 +238,10 @@ _KINDS: Mapping[str, tuple[_Find, frozenset[str]]] = {
     "physical-switch": (_in_section("physical_switches", _pswitches), frozenset(("site",))),
     "module": (_modules, frozenset(("uplinks",))),
     "pnic": (_pnics, frozenset(("switch", "speed", "mac", "pvnic", "max"))),
-    "machine": (_in_section("machines", lambda t: t.machines), frozenset(("switch", "ip", "mac", "routes"))),
+    "machine": (
+        _in_section("machines", lambda t: t.machines),
+        frozenset(("switch", "ip", "mac", "routes", "more_ips", "gateway")),
+    ),
     "knobs": (_knobs, frozenset()),
 }
 """What can be named, how it is found, and which of its keys need other boxes, cables or addresses."""

@@ -177,7 +177,7 @@ class Adapters:
         if not self._reading.known((*path, "host"), spec.host, self._reading.declared("hosts"), "host"):
             return None
         nics = [self._vnic((*path, "networks", n), name, n, spec, network) for n, network in enumerate(spec.networks)]
-        return Vm(name, spec.host, tuple(nic for nic in nics if nic), spec.memory)
+        return Vm(name, spec.host, tuple(nic for nic in nics if nic), spec.memory, tuple(spec.devices))
 
     def _vnic(self, path: Path, vm: str, number: int, spec: VmSpec, network: NetworkSpec) -> Nic | None:
         group = self._groups.find((*path, "port_group"), spec.host, network.port_group)
@@ -239,4 +239,5 @@ def _machine(reading: Reading, addresses: Addresses, name: str, spec: MachineSpe
         reading.wrong(path, "says neither access nor trunk", "access: 10", key=True)
     mac = spec.mac or addresses.mac(addressing.MACHINE)
     policy = VlanPolicy(Tagging.VST, spec.access) if spec.access else VlanPolicy(Tagging.VGT)
-    return Machine(name, spec.switch, port, mac, spec.ip or addresses.ip(policy), spec.routes)
+    return Machine(name, spec.switch, port, mac, spec.ip or addresses.ip(policy), spec.routes, tuple(spec.more_ips),
+                   spec.gateway or "")  # fmt: skip

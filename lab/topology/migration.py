@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from lab.model import Nic, Topology
+from lab.model import DistributedSwitch, Nic, StandardSwitch, Topology
 from lab.topology.distance import round_trip, vmotion_limit
+from lab.topology.room import device_refusals, port_refusals
 
 VMOTION = "vmotion"
 """The service of the vmkernel adapters that memory travels between."""
@@ -65,6 +67,7 @@ def _refusals(topology: Topology, vm: str, host: str) -> Iterator[str]:
             f"the round trip between {source} and {host} is {away * 1000:g} ms, and vSphere {topology.release} allows "
             f"{limit * 1000:g} ms (VMO-9)"
         )
+    yield from device_refusals(topology.vms[vm])
     yield from network_refusals(topology, vm, host)
 
 
@@ -72,18 +75,40 @@ def network_refusals(topology: Topology, vm: str, host: str) -> Iterator[str]:
     """Why this VM's vNICs would have no port on that host."""
     for nic in topology.vms[vm].nics:
         yield from _network(topology, nic, host)
+    coming = Counter(home.name for nic in topology.vms[vm].nics for home in _homes(topology, nic, host)[:1])
+    for switch, vnics in coming.items():
+        yield from port_refusals(topology, host, switch, vnics)
+
+
+def _homes(topology: Topology, nic: Nic, host: str) -> list[StandardSwitch]:
+    """Standard switches of a host that have a port group of this name; none for a vNIC of a distributed switch."""
+    if nic.switch not in topology.hosts[nic.host].standard_switches:
+        return []
+    return [s for s in topology.hosts[host].standard_switches.values() if nic.port_group in s.port_groups]
 
 
 def _network(topology: Topology, nic: Nic, host: str) -> Iterator[str]:
     """A distributed port group goes with its switch; on standard switches one of the same name takes the VM."""
     if nic.switch in topology.hosts[nic.host].standard_switches:
-        homes = [s for s in topology.hosts[host].standard_switches.values() if nic.port_group in s.port_groups]
-        if not homes:
+        if not _homes(topology, nic, host):
             others = [d.name for d in topology.distributed_switches.values() if nic.port_group in d.port_groups]
             hint = f"; that of {others[0]}, a distributed switch, does not take its port over" if others else ""
             yield f"{nic.label}: no standard switch of {host} has a port group {nic.port_group!r}{hint}"
     elif host not in topology.distributed_switches[nic.switch].hosts:
-        yield f"{nic.label}: {host} is no member of {nic.switch}, where its port group {nic.port_group!r} is"
+        what = f"{nic.label}: {host} is no member of {nic.switch}, where its port group {nic.port_group!r} is"
+        yield what + _namesake(topology, nic, host)
+
+
+def _namesake(topology: Topology, nic: Nic, host: str) -> str:
+    """Another switch's port group of that name is no substitute, least of all in another (private) VLAN."""
+    own = topology.port_group(nic).vlan
+    switches: list[StandardSwitch | DistributedSwitch] = [*topology.hosts[host].standard_switches.values()]
+    switches += [dvs for dvs in topology.distributed_switches.values() if host in dvs.hosts]
+    for group in (switch.port_groups.get(nic.port_group) for switch in switches):
+        if group is not None:
+            differs = "" if group.vlan == own else f", and is {group.vlan} where this is {own}"
+            return f"; {group.label} there is another{differs}"
+    return ""
 
 
 def differences(topology: Topology, vm: str, host: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from lab.topology import chassis
 from lab.topology.addressing import addresses_beside
 from lab.topology.distributed import check_exporters
 from lab.topology.expectations import expectations
+from lab.topology.gateways import check_gateways
 from lab.topology.guests import Adapters, PortGroups, machines
 from lab.topology.mirrors import sessions
 from lab.topology.names import ONLY_SITE, check_names
@@ -18,6 +19,7 @@ from lab.topology.physical import cables, check_channels, physical_switches
 from lab.topology.pvlans import pvlan_maps
 from lab.topology.reading import Reading
 from lab.topology.releases import since
+from lab.topology.room import check_ports
 from lab.topology.stretch import check_loops, stretch_cables, stretches_of
 from lab.topology.switches import check_uplinks_used_once, distributed_switches, hosts
 
@@ -39,6 +41,8 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     check_uplinks_used_once(reading)
     groups = PortGroups(reading, found, shared)
     adapters = Adapters(reading, addresses, groups, shared)
+    others = machines(reading, addresses)
+    check_gateways(reading, adapters.vmknics, others.values())
     joined = cables(reading)
     stretches = stretches_of(reading)
     check_loops(reading, joined, stretches)
@@ -58,10 +62,12 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
         ),
         vms=MappingProxyType(adapters.vms),
         vmknics=adapters.vmknics,
-        machines=MappingProxyType(machines(reading, addresses)),
+        machines=MappingProxyType(others),
         expect=tuple(expectations(reading, groups)),
         source=source,
     )
+    if not reading.mistakes:
+        check_ports(reading, topology)
     return topology, reading.mistakes
 
 
@@ -85,6 +91,8 @@ def _knobs(reading: Reading) -> Knobs:
         iphash=given.iphash,
         beacon_ethertype=given.beacon_ethertype,
         pvnic_rx_cap=given.pvnic_rx_cap == "on",
+        nfc_ssl=given.nfc_ssl,
+        hbr_encrypt=given.hbr_encrypt,
         ft_encrypt=ft or ("opportunistic" if since(reading.spec.release, ENCRYPTED_FT) else "off"),
         vmotion_encrypt=encrypt or ("opportunistic" if since(reading.spec.release, ENCRYPTED_VMOTION) else "off"),
     )

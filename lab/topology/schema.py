@@ -74,6 +74,18 @@ LagHash = Literal[
 """As the API names them (VMwareDvsLacpLoadBalanceAlgorithm)."""
 
 
+Device = Literal[
+    "usb",
+    "usb_vmotion",
+    "physical_serial",
+    "physical_parallel",
+    "network_serial",
+    "proxied_serial",
+    "passthrough",
+]
+"""Attached to a VM; they decide where it may go, and carry no data here."""
+
+
 class KnobsSpec(Section):
     NOT_EMULATED = frozenset(
         [
@@ -92,6 +104,8 @@ class KnobsSpec(Section):
     vmotion_encrypt: Literal["off", "opportunistic", "required"] | None = None
     ft_encrypt: Literal["off", "opportunistic", "required"] | None = None
     pvnic_rx_cap: Literal["off", "on"] = "off"
+    nfc_ssl: Literal["off", "on"] = "off"
+    hbr_encrypt: Literal["off", "on"] = "off"
 
 
 class ClockSpec(Section):
@@ -238,7 +252,6 @@ class LagSpec(Section):
 
 
 class StandardSwitchSpec(Section):
-    NOT_EMULATED = frozenset(("ports",))
     DISTRIBUTED_ONLY = frozenset(("pvlans", "mirrors", "netflow", "lags", "network_io_control", "multicast_filtering"))
     uplinks: list[PnicName] = []
     mtu: Mtu = 1500
@@ -247,6 +260,7 @@ class StandardSwitchSpec(Section):
     port_groups: dict[Name, PortGroupSpec] = {}
     discovery: StandardDiscoverySpec = StandardDiscoverySpec()
     shaping: StandardShapingSpec | None = None
+    ports: Annotated[int, Between(1, 4088)] | None = None
 
 
 class DistributedSwitchSpec(Section):
@@ -278,6 +292,7 @@ class HostSpec(Section):
     uplinks: dict[PnicName, PnicSpec] = {}
     standard_switches: dict[Name, StandardSwitchSpec] = {}
     vmkernel: dict[VmkName, VmkSpec] = {}
+    gateway: IpAddress | None = None
 
 
 class NetworkSpec(Section):
@@ -300,6 +315,7 @@ class VmSpec(Section):
     networks: Annotated[list[Annotated[NetworkSpec, BeforeValidator(network)]], Field(min_length=1, max_length=10)]
     ip: Address | None = None
     memory: SizeValue = VM_MEMORY
+    devices: list[Device] = []
 
 
 class StretchSpec(Section):
@@ -322,6 +338,8 @@ class MachineSpec(Section):
     ip: Address | None = None
     mac: Mac | None = None
     routes: bool = False
+    more_ips: list[Address] = []
+    gateway: IpAddress | None = None
 
 
 class ExpectSpec(Section):

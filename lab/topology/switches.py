@@ -96,7 +96,7 @@ def _host(reading: Reading, addresses: Addresses, name: str, spec: HostSpec) -> 
         for switch, s in spec.standard_switches.items()
     }
     site = site_of(reading, path, spec.site)
-    return Host(name, site, MappingProxyType(pnics), MappingProxyType(switches))
+    return Host(name, site, MappingProxyType(pnics), MappingProxyType(switches), spec.gateway or "")
 
 
 def _pnic(reading: Reading, addresses: Addresses, path: Path, host: str, name: str, spec: PnicSpec) -> Pnic:
@@ -122,7 +122,7 @@ def _standard(reading: Reading, path: Path, host: str, name: str, spec: Standard
         reading.wrong(path, what, "give one of them another name", key=True)
     known = list(spec.uplinks) if reading.whole((*path, "uplinks")) else None
     groups = _groups(reading, path, spec, _above(reading, path, spec, known, spec.uplinks))
-    return StandardSwitch(name, host, tuple(spec.uplinks), spec.mtu, groups, _discovery(spec.discovery))
+    return StandardSwitch(name, host, tuple(spec.uplinks), spec.mtu, groups, _discovery(spec.discovery), spec.ports)
 
 
 def _distributed(reading: Reading, maps: PvlanMaps, name: str, spec: DistributedSwitchSpec) -> DistributedSwitch:

@@ -22,7 +22,7 @@ from lab.model import (
 from lab.topology.addressing import HOSTS_IN_24
 from lab.topology.bandwidth_warnings import bandwidth_warnings
 from lab.topology.chassis_warnings import chassis_warnings
-from lab.topology.distance import too_far, vmotion_limit
+from lab.topology.distance import ceilings, too_far
 from lab.topology.listing import shortened, spans
 from lab.topology.teaming_warnings import Team, cut_off, teaming, teams
 
@@ -140,12 +140,10 @@ def _learning_in_vain(topology: Topology) -> Iterator[str]:
 
 
 def _distances(topology: Topology) -> Iterator[str]:
-    limit = vmotion_limit(topology.release)
+    known = ceilings(topology).items()
     for one, other, away in too_far(topology):
-        yield (
-            f"{one} and {other} are {away * 1000:g} ms apart, there and back: vMotion in {topology.release} allows "
-            f"{limit * 1000:g} ms (L2S-9)"
-        )
+        beyond = ", ".join(f"{what} allows {limit * 1000:g} ms" for what, limit in known if away > limit)
+        yield f"{one} and {other} are {away * 1000:g} ms apart, there and back: {beyond} (L2S-9)"
 
 
 # -- mirroring sessions

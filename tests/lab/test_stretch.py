@@ -102,6 +102,14 @@ def test_l2s_8_a_frame_that_the_tunnel_makes_too_long_disappears_and_a_shorter_o
         assert from_vm(vlab, seen.packets, "sa1").total() == arrives
 
 
+def test_l2s_8_where_foretells_and_tells_that_a_frame_is_too_long(vlab: RunningLab) -> None:
+    for size, ending in ((1464, "delivered"), (1514, "MTU Exceeded")):
+        answer = vlab.where("sa1", "sb1", kind="raw", size=size)
+        assert answer.agrees, answer.differences
+        told = answer.ending.reason if answer.ending else answer.disposition
+        assert str(told) == ending
+
+
 def test_l2s_10_a_link_that_is_cut_leaves_both_sites_at_work(vlab: RunningLab) -> None:
     vlab.link("xa:xb", up=False)
     answer = vlab.where("xa1", "xb1", kind="raw", dst_mac="broadcast")

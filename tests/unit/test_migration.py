@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.errors import UsageError
+from lab.errors import TopologyError, UsageError
 from lab.model import Topology
 from lab.plan import compile_plan
 from lab.realise.difference import Move, moves_between
@@ -148,3 +148,65 @@ def test_vmk_1_a_release_without_encrypted_vmotion_refuses_it() -> None:
 def test_a_memory_that_no_vm_has_here_is_refused(size: str) -> None:
     with pytest.raises(Exception, match="memory"):
         read_topology(FILE.replace("a: {host: esx1,", f"a: {{host: esx1, memory: {size},"), "x.yaml")
+
+
+# -- devices and free ports
+
+
+def with_words(before: str, after: str) -> Topology:
+    assert before in FILE
+    return read_topology(FILE.replace(before, after, 1), "moving.yaml")
+
+
+@pytest.mark.parametrize(
+    ("devices", "why"),
+    [
+        ("usb", "a: a USB device that is not enabled for vMotion is attached to it (VMO-11)"),
+        ("physical_serial", "a: a physical serial port of its host is attached to it (VMO-11)"),
+        ("physical_parallel", "a: a physical parallel port of its host is attached to it (VMO-11)"),
+        ("network_serial, usb_vmotion", "a: it has a network serial port without a proxy (VMO-11)"),
+        ("passthrough", "a: a PCI device of its host is passed through to it (K)"),
+        ("proxied_serial, usb_vmotion", ""),
+    ],
+)
+def test_vmo_11_what_is_attached_decides_whether_a_vm_moves(devices: str, why: str) -> None:
+    topology = with_words("a: {host: esx1,", f"a: {{host: esx1, devices: [{devices}],")
+    assert refusals(topology, "a", "esx2") == ((why,) if why else ())
+
+
+OLD_HERE = "{port_groups: {vMotion: {vlan: 6}, old: {vlan: 60}"
+OLD_THERE = "{port_groups: {vMotion: {vlan: 6}, old: {vlan: 66}"
+
+
+def with_ports(before: str, ports: int) -> Topology:
+    return with_words(before, before.replace("{port_groups", f"{{ports: {ports}, port_groups"))
+
+
+@pytest.mark.parametrize(("ports", "why"), [(2, ()), (1, ("vSwitch0 on esx2 has no free port, and 1 more is needed",))])
+def test_a_switch_that_is_full_takes_no_vm(ports: int, why: tuple[str, ...]) -> None:
+    assert refusals(with_ports(OLD_THERE, ports), "old", "esx2") == why
+
+
+def test_a_switch_with_more_clients_than_ports_is_a_mistake() -> None:
+    with pytest.raises(TopologyError) as wrong:
+        with_ports(OLD_HERE, 2)
+    assert [m.what for m in wrong.value.mistakes] == [
+        "3 ports are taken by uplinks, vmkernel adapters and vNICs, and there are 2"
+    ]
+
+
+def test_a_namesake_in_another_private_vlan_is_no_substitute() -> None:
+    text = FILE.replace(
+        "port_groups: {web: {vlan: 10}", "pvlans: {100: {101: isolated}}, port_groups: {web: {pvlan: 101}"
+    )
+    text = text.replace(
+        "esx3: {uplinks: {vmnic0: {switch: tor1}}}",
+        """esx3:
+    uplinks: {vmnic0: {switch: tor1}}
+    standard_switches: {vSwitch0: {port_groups: {web: {vlan: 20}, vMotion: {vlan: 6}}}}
+    vmkernel: {vmk1: {port_group: vMotion, services: [vmotion]}}""",
+    )
+    assert refusals(read_topology(text, "moving.yaml"), "a", "esx3") == (
+        "a.eth0: esx3 is no member of dvs0, where its port group 'web' is; vSwitch0/web there is another, "
+        "and is VST 20 where this is PVLAN 100/101 isolated",
+    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.errors import TopologyError
-from lab.model import StretchKind, Topology
+from lab.frame import BROADCAST, DropReason, Frame
+from lab.model import PortKey, StretchKind, Topology
 from lab.plan import compile_plan
+from lab.predict import predict
 from lab.realise.wire import BACKLOG_SECONDS, Direction, Order
 from lab.teaming import initial_state
 from lab.topology import read_topology, warnings
-from lab.topology.distance import round_trip, too_far, vmotion_limit
+from lab.topology.distance import ft_warnings, round_trip, too_far, vmotion_limit
 
 ROOT = Path(__file__).parents[2]
 BASE = """
@@ -128,3 +131,112 @@ def test_a_rate_spaces_frames_and_what_has_to_wait_too_long_is_lost() -> None:
     left = [way.leaves(0.0, 125) for _ in range(20)]
     assert left[:3] == pytest.approx([0.01, 0.02, 0.03])
     assert sum(one is not None for one in left) == round(BACKLOG_SECONDS / 0.01) + 1
+
+
+# -- what a frame meets
+
+
+CUT = (
+    BASE.replace("{v: {uplinks: [vmnic0]}}", "{v: {uplinks: [vmnic0], port_groups: {web: {vlan: 10}}}}")
+    + """
+vms:
+  web1: {host: esx1, networks: [web]}
+  web2: {host: esx2, networks: [web]}
+stretch:
+"""
+)
+
+
+def ends_of(kind: str, sender: str, deaf: PortKey | None = None, size: int = 60) -> set[str]:
+    """Where a broadcast of web1 or web2 ends, and why; by prediction."""
+    topology = read_topology(f"{CUT}  s: {{kind: {kind}, switches: [sa, sb]}}\n", "sites.yaml")
+    state = replace(initial_state(topology), deaf=frozenset([deaf] if deaf else []))
+    nic = topology.vms[sender].nics[0]
+    frame = Frame(nic.mac, BROADCAST, payload=bytes(size - 14))
+    return {f"{hop.box}:{hop.interface} {hop.reason}" for hop in predict(topology, state, nic.label, frame).drops}
+
+
+@pytest.mark.parametrize(
+    ("sender", "ends"), [("web1", {"sb:sa PSwitch Port Hears Nothing"}), ("web2", set())], ids=["to it", "from it"]
+)
+def test_l2s_10_a_port_that_hears_nothing_still_sends(sender: str, ends: set[str]) -> None:
+    assert ends_of("trunk", sender, ("sb", "sa")) == ends
+    assert ends_of("trunk", sender) == set()
+
+
+def test_l2s_10_only_what_comes_in_by_a_deaf_port_has_a_row_to_end_it() -> None:
+    topology = read_topology(f"{CUT}  s: {{switches: [sa, sb]}}\n", "sites.yaml")
+    before = initial_state(topology)
+    after = replace(before, deaf=frozenset([("sb", "sa")]))
+    rows = [{*compile_plan(topology, state).bridges_of("sb")[0].rows} for state in (before, after)]
+    (new,) = [row for row in rows[1] - rows[0] if row.reason]
+    assert (new.table, new.reason, new.why, {row.table for row in rows[1] ^ rows[0]} <= {0, 10}) == (
+        0, DropReason.PSWITCH_DEAF, "L2S-10", True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "ends"),
+    [
+        ("trunk", 9000, set()),
+        ("otv", 1572, set()),
+        ("otv", 1573, {"sa:sb MTU Exceeded"}),
+        ("vxlan", 1564, set()),
+        ("vxlan", 1565, {"sa:sb MTU Exceeded"}),
+    ],
+)
+def test_l2s_8_a_frame_that_has_no_room_is_foretold_to_disappear(kind: str, size: int, ends: set[str]) -> None:
+    assert ends_of(kind, "web1", size=size) == ends
+
+
+# -- ceilings
+
+
+@pytest.mark.parametrize(
+    ("release", "delay", "beyond"),
+    [
+        ("5.0", "1ms", ""),
+        ("5.0", "3ms", "VPLEX Metro allows 5 ms"),
+        ("5.0", "6ms", "vMotion in 5.0 allows 10 ms, VPLEX Metro allows 5 ms"),
+        ("6.0", "6ms", "VPLEX Metro allows 5 ms"),
+        ("6.0", "80ms", "vMotion in 6.0 allows 150 ms, VPLEX Metro allows 5 ms"),
+    ],
+)
+def test_l2s_9_check_says_what_two_sites_are_too_far_apart_for(release: str, delay: str, beyond: str) -> None:
+    told = [
+        line for line in warnings(stretched(f"switches: [sa, sb], delay: {delay}", release=release)) if "L2S" in line
+    ]
+    away = float(delay.removesuffix("ms")) * 2
+    assert told == ([f"a and b are {away:g} ms apart, there and back: {beyond} (L2S-9)"] if beyond else [])
+
+
+FT = """
+    standard_switches: {v: {uplinks: [vmnic0], port_groups: {ft: {vlan: 8}}}}
+    vmkernel: {vmk0: {port_group: ft, services: [ft_logging]}}"""
+
+
+@pytest.mark.parametrize(
+    ("release", "delay", "speed", "told"),
+    [
+        ("5.0", "0ms", "1G", []),
+        ("5.0", "1ms", "1G", ["esx1 and esx2 are 2 ms apart, there and back: FT in 5.0 wants 1 ms at most (L2S-9, K)"]),
+        ("6.0", "1ms", "10G", []),
+        (
+            "6.0",
+            "6ms",
+            "10G",
+            ["esx1 and esx2 are 12 ms apart, there and back: FT in 6.0 wants 10 ms at most (L2S-9, K)"],
+        ),
+        ("6.0", "1ms", "1G", [f"esx{n}.vmk0 has vmnic0 of 1G: FT wants 10G (L2S-9)" for n in (1, 2)]),
+    ],
+)
+def test_l2s_9_ft_wants_a_short_and_a_fast_way(release: str, delay: str, speed: str, told: list[str]) -> None:
+    text = BASE.replace(", standard_switches: {v: {uplinks: [vmnic0]}}}", "}")
+    for name, site, switch in (("esx1", "a", "ta"), ("esx2", "b", "sb")):
+        flow = f"{name}: {{site: {site}, uplinks: {{vmnic0: {{switch: {switch}}}}}}}"
+        assert flow in text
+        text = text.replace(
+            flow, f"{name}:\n    site: {site}\n    uplinks: {{vmnic0: {{switch: {switch}, speed: {speed}}}}}{FT}"
+        )
+    text = f'release: "{release}"{text}stretch: {{s: {{switches: [sa, sb], delay: {delay}}}}}\n'
+    assert list(ft_warnings(read_topology(text, "sites.yaml"), "esx1", "esx2")) == told

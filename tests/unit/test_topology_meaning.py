@@ -500,7 +500,7 @@ def test_a_machine_is_read_as_it_is_written() -> None:
     assert str(machine.machines["gw"]) == (
         "Machine(name='gw', switch='tor1', port=PhysicalPort(access=None, trunk=((10, 10), (20, 20)), native=5, "
         "channel=None, lacp=None, stretch=None), "
-        "mac='00:0c:29:00:00:77', address='10.1.1.1/24', routes=True)"
+        "mac='00:0c:29:00:00:77', address='10.1.1.1/24', routes=True, more=(), gateway='')"
     )
 
 

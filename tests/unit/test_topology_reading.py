@@ -504,8 +504,6 @@ REFUSED: dict[type[Section], tuple[str, str, str, str]] = {
         "{vlan: 10}", "{teaming: {¦KEY: x}}", f"{GROUP}.teaming", "failback_delay"),
     grammar.DistributedPortGroupSpec: (
         "{vlan: 20}", "{vlan: 20, ¦KEY: x}", DB, "blocked"),
-    grammar.StandardSwitchSpec: (
-        "[vmnic0]", "[vmnic0]\n        ¦KEY: x", "hosts.esx1.standard_switches.vSwitch0", "ports"),
     grammar.DistributedSwitchSpec: (
         "{esx1: [vmnic1]}", "{esx1: [vmnic1]}\n    ¦KEY: x", "distributed_switches.dvs0",
         "health_check multicast_filtering"),

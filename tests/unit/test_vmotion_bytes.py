@@ -195,6 +195,7 @@ def report(**facts: object) -> str:
     reach = {"from": "gw", "rate": 1000, "sent": 500, "received": 430, "missing": 70, "gap_ms": 71.5, "unheard": 0}
     done = {
         "vm": "web1", "source": "esx1", "target": "esx2", "seconds": 1.0, "encrypted": False, "bytes": 4200,
+        "latency_aware": False,
         "adapters": [("esx1.vmk1", "esx2.vmk1")], "rounds": [{"pages": 1}], "stunned_ms": 80.0, "switch_over_ms": 60.0,
         "reach": reach | dict(facts.pop("reach", {}) or {}),  # type: ignore[call-overload]
     }  # fmt: skip
