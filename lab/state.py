@@ -12,6 +12,8 @@ from lab.model import PortKey
 
 MacTable = Mapping[tuple[int, str], str]
 """(VLAN, MAC) -> port name, as one switch has learned it. In a PVLAN-aware pSwitch the VLAN is the primary one."""
+ArpTable = Mapping[tuple[int, str], str]
+"""(VLAN, IPv4 address) -> MAC, as an OTV edge has heard it of another site."""
 
 _T = TypeVar("_T")
 
@@ -21,7 +23,8 @@ FIRST_GROUPS = frozenset({ALL_SYSTEMS})
 @dataclass(frozen=True)
 class State:
     """`links_down`: box ports without carrier; `mac_tables`: pSwitch -> what it has learned; `secured`: pSwitch -> what
-    port security has tied to its ports; `learned`: (host, switch) -> what MAC learning there has.
+    port security has tied to its ports; `learned`: (host, switch) -> what MAC learning there has;
+    `arp_known`: pSwitch -> what it answers ARP for, as an OTV edge.
 
     What guests do: `macs`: client port -> the MAC that its guest has set, where that is not the configured one;
     `promiscuous`: ports whose guest listens promiscuously; `groups`: port -> the multicast MACs that its guest asked
@@ -48,6 +51,7 @@ class State:
     mac_tables: Mapping[str, MacTable] = field(default_factory=lambda: MappingProxyType({}))
     secured: Mapping[str, MacTable] = field(default_factory=lambda: MappingProxyType({}))
     learned: Mapping[tuple[str, str], MacTable] = field(default_factory=lambda: MappingProxyType({}))
+    arp_known: Mapping[str, ArpTable] = field(default_factory=lambda: MappingProxyType({}))
     macs: Mapping[PortKey, str] = field(default_factory=lambda: MappingProxyType({}))
     promiscuous: frozenset[PortKey] = frozenset()
     groups: Mapping[PortKey, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))

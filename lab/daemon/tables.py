@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from lab.model import Topology
+from lab.plan import arping
 from lab.plan.tables import LEARNED
 from lab.plan.types import Bridge
 from lab.realise.net import Network
@@ -14,17 +16,20 @@ from lab.state import MacTable, State
 def with_real_tables(network: Network, topology: Topology, state: State) -> State:
     """`state` with the MAC tables of pSwitches, what they have secured, and what vNICs' MAC learning has."""
     bridges = {(bridge.node, bridge.label): bridge for bridge in network.plan.bridges}
-    tables, secured, learned = {}, {}, {}
+    tables, secured, learned, arp = {}, {}, {}, {}
     for switch in topology.physical_switches.values():
         bridge = bridges[switch.name, switch.name]
         tables[switch.name] = _table(bridge, network.ovs(switch.name).mac_table(bridge.name))
+        if any(row.table == arping.ANSWER for row in bridge.rows):
+            known = network.ovs(switch.name).arp_known(bridge.name)
+            arp[switch.name] = {(vlan, address): mac for vlan, address, mac in known}
         if switch.port_security is not None:
             secured[switch.name] = _table(bridge, network.ovs(switch.name).secured(bridge.name))
     for place, part in topology.host_switches.items():
         if any(port.mac_learning for port in part.ports):
             bridge = bridges[place]
             learned[place] = _table(bridge, network.ovs(part.host).learned(bridge.name, LEARNED))
-    return state.with_tables(tables, learned, secured)
+    return replace(state.with_tables(tables, learned, secured), arp_known=arp)
 
 
 def _table(bridge: Bridge, entries: Iterable[tuple[int, int, str]]) -> MacTable:

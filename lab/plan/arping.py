@@ -61,12 +61,14 @@ def _answers(end: End, mac: str, flood: int) -> Iterator[Row]:
         match = f"reg2=1,in_port={number},arp"
         native = end.config.native if end.config.access is None else None
         if native is not None:
-            yield Row(ANSWER, 60, f"{match},reg0={native:#x}", f"{_answer(mac, False)},goto_table:{flood}", "answered")
+            yield Row(
+                ANSWER, 60, f"{match},reg0={native:#x}", f"{_answer(mac, number, False)},goto_table:{flood}", "answered"
+            )
         tagged = end.config.access is None
-        yield Row(ANSWER, 50, match, f"{_answer(mac, tagged)},goto_table:{flood}", "answered")
+        yield Row(ANSWER, 50, match, f"{_answer(mac, number, tagged)},goto_table:{flood}", "answered")
 
 
-def _answer(mac: str, tagged: bool) -> str:
+def _answer(mac: str, port: int, tagged: bool) -> str:
     """A frame of its own: what stood behind the request is no part of it."""
     size = _SHORTEST + (_TAG if tagged else 0)
     parts = [
@@ -79,6 +81,7 @@ def _answer(mac: str, tagged: bool) -> str:
         f"move:{_ASKED}->{_ASKING}",
         f"move:{_SPARE}->{_ASKED}",
         *([PUSH_TAG] if tagged else []),
-        f"output(port=in_port,max_len={size})",
+        "load:0->NXM_OF_IN_PORT[]",  # or it would never leave where the request came in
+        f"output(port={port},max_len={size})",
     ]
     return f"clone({','.join(parts)})"

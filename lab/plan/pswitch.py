@@ -30,7 +30,7 @@ from lab.model import (
     Topology,
     VlanPolicy,
 )
-from lab.plan import modules, stretching
+from lab.plan import arping, modules, stretching
 from lab.plan.clients import accepted_vlans, domain
 from lab.plan.hashing import Tables, channel_hash, choose
 from lab.plan.hashing import rows_of as hash_rows
@@ -59,6 +59,8 @@ TABLE_NAMES = {
     PROBE: "without room",
     LEARNED: "learned MACs",
     LOOKUP: "lookup",
+    arping.KNOWN: "ARP of other sites",
+    arping.ANSWER: "ARP answered",
     KNOWN: "learned port",
     FLOOD: "flood",
     CHANNEL: "port channel",
@@ -131,6 +133,7 @@ def rows_of(
         rows += _known(end, switch.pvlans)
     rows += _flood(live)
     rows += stretching.rows_of(live, _blocks(live), _outputs, KNOWN, FLOOD)
+    rows += arping.rows_of(live, box_mac(switch.name), LOOKUP, LEARNED, KNOWN, FLOOD)
     rows += _channels_out(switch, [channel for channel in channels if channel.live])
     return tuple(sorted(rows, key=lambda r: (r.table, -r.priority, r.match)))
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from lab.frame import BPDU_MACS, DropReason
-from lab.model import PhysicalPort, Ranges, Stretch
+from lab.model import PhysicalPort, Ranges, Stretch, StretchKind
 from lab.plan.tables import GROUP, drop
 from lab.plan.types import Row
 from lab.plan.vlans import register_matches
@@ -34,12 +34,13 @@ class End(Protocol):
 
 
 class _Kind(Enum):
-    UNKNOWN, GROUP, BPDU = range(3)
+    UNKNOWN, GROUP, ANSWERED, BPDU = range(4)
 
 
 _DESTINATIONS = (
     ("dl_dst=00:00:00:00:00:00/01:00:00:00:00:00", _Kind.UNKNOWN, 100),
     (GROUP, _Kind.GROUP, 200),
+    ("reg2=1", _Kind.ANSWERED, 250),
     *((f"dl_dst={mac}", _Kind.BPDU, 300) for mac in BPDU_MACS),
 )
 """(match, kind, priority)."""
@@ -60,6 +61,8 @@ def rows_of(
     inputs = {end.number: end.inputs for end in live}
     for came_by, whose in ((None, None), *((end, s) for end, s in ends if s.splits_horizon)):
         for destination, kind, priority in _DESTINATIONS:
+            if kind is _Kind.ANSWERED and came_by:
+                continue  # only what comes from a site of its own is answered
             held = {end.number for end, stretch in ends if _holds_back(stretch, whose, kind)}
             for members, ranges in blocks.items() if held else ():
                 place = f"in_port={came_by.number}," if came_by else ""
@@ -87,6 +90,8 @@ def _holds_back(stretch: Stretch, came_by: Stretch | None, kind: _Kind) -> bool:
         return True
     if kind is _Kind.BPDU:
         return not stretch.carries_bpdus
+    if kind is _Kind.ANSWERED:
+        return stretch.kind is StretchKind.OTV
     return kind is _Kind.UNKNOWN and not stretch.floods_unknown
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from lab.frame import Hop, Point
-from lab.state import MacTable, State
+from lab.state import ArpTable, MacTable, State
 
 RECEIVED = frozenset({Point.VNIC_RX, Point.VMK_RX, Point.NIC_RX})
 MIRROR_PORT = ".mirror"
@@ -19,14 +19,15 @@ class Prediction:
     """`hops`, each with the index of the hop before it; those of one switch together, nearer switches first. Drops are
     hops with a reason.
 
-    `mac_tables`, `learned` and `secured` are the State's tables after this frame: the same object when nothing was
-    added to any of that kind.
+    `mac_tables`, `learned`, `secured` and `arp_known` are the State's tables after this frame: the same object when
+    nothing was added to any of that kind.
     """
 
     hops: tuple[Hop, ...]
     mac_tables: Mapping[str, MacTable]
     learned: Mapping[tuple[str, str], MacTable]
     secured: Mapping[str, MacTable]
+    arp_known: Mapping[str, ArpTable] = field(default_factory=dict)
 
     @cached_property
     def wire(self) -> tuple[Hop, ...]:
@@ -59,9 +60,9 @@ class Prediction:
 
     def state_after(self, state: State) -> State:
         """The state, which must be the one that this was predicted from, with what was learned."""
-        if self.mac_tables is state.mac_tables and self.learned is state.learned and self.secured is state.secured:
-            return state
-        return state.with_tables(self.mac_tables, self.learned, self.secured)
+        same = self.mac_tables is state.mac_tables and self.learned is state.learned and self.secured is state.secured
+        after = state if same else state.with_tables(self.mac_tables, self.learned, self.secured)
+        return after if self.arp_known is state.arp_known else replace(after, arp_known=self.arp_known)
 
     def followed_by(self, other: Prediction) -> Prediction:
         """With what is foretold of the packet once a router has sent it on; the tables are those after both."""

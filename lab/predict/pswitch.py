@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, LOOP_ETHERTYPE, DropReason, Point, Tag
 from lab.model import Machine, PhysicalPort
+from lab.predict.arping import leads_by_otv, said_by
 from lab.predict.hashes import CHANNEL_WORDS
 from lab.predict.trail import AtPSwitch, AtUplink, Inside, Refusal, Trail
 from lab.predict.world import Switch, Trunk, Uplink, kept_apart_by
@@ -40,7 +41,20 @@ def from_wire(trail: Trail, step: AtPSwitch) -> None:
     if not trail.group:
         known = trail.mac_tables.get(name, (switch.table_vlan(entered.vlan), trail.dst))
     _learn(trail, arrival, entered.vlan)
-    return _forward(trail, arrival, entered, known)
+    answered = _arp(trail, arrival, entered)
+    return _forward(trail, arrival, entered, known, answered)
+
+
+def _arp(trail: Trail, at: Arrival, inside: Inside) -> bool:
+    """An OTV edge remembers what other sites tell, and answers for them what its own site asks: True when it does."""
+    said = said_by(trail.frame, len(inside.inner))
+    if said is None or not any(leads_by_otv(at.switch, p) and trail.scene.members(at.name, p) for p in at.switch.ports):
+        return False
+    if at.switch.ports[at.port].stretch is None:
+        return said.asks and trail.group and trail.arp.get(at.name, (inside.vlan, said.wanted)) is not None
+    if not said.asks and leads_by_otv(at.switch, at.port) and at.teaches:
+        trail.arp.put(at.name, (inside.vlan, said.address), said.mac)
+    return False
 
 
 def _consumed(trail: Trail, at: Arrival) -> Refusal | None:
@@ -116,8 +130,9 @@ def _learn(trail: Trail, at: Arrival, vlan: int) -> None:
     trail.mac_tables.put(at.name, key, end)
 
 
-def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None) -> None:
-    """`known`: the port or channel that the destination was learned on before this frame came."""
+def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None, answered: bool) -> None:
+    """`known`: the port or channel that the destination was learned on before this frame came; `answered`: it has been
+    answered for other sites."""
     open_ports, came_by = trail.scene.forwarding(at.name, inside.vlan), at.switch.logical(at.port)
     if known == came_by and trail.scene.members(at.name, came_by):
         return _drop(trail, at, at.port, (DropReason.PSWITCH_SAME_PORT, ()))
@@ -129,8 +144,9 @@ def _forward(trail: Trail, at: Arrival, inside: Inside, known: str | None) -> No
         return _drop(trail, at, known, apart, "out")
     others = [port for port in open_ports if port != came_by]
     targets = [port for port in others if not _withheld(trail, at, port, learned=False)]
+    targets = [port for port in targets if not (answered and leads_by_otv(at.switch, port))]
     if others and not targets:
-        return _drop(trail, at, at.port, (DropReason.STRETCH, ("L2S-2",)))
+        return _drop(trail, at, at.port, (DropReason.STRETCH, ("L2S-1" if answered else "L2S-2",)))
     if not targets:
         return _drop(trail, at, at.port, (DropReason.PSWITCH_NO_RECEIVER, ()))
     for port in targets:

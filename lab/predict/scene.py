@@ -14,7 +14,7 @@ from lab.model import ClientPort, HostSwitch, Mirror, MirrorKind, Tagging, in_ra
 from lab.predict.world import World, heard_by
 from lab.state import State
 
-_NOT_LEARNED = tuple(f.name for f in fields(State) if f.name not in ("mac_tables", "secured", "learned"))
+_NOT_LEARNED = tuple(f.name for f in fields(State) if f.name not in ("mac_tables", "secured", "learned", "arp_known"))
 TELLABLE = 100
 """Bytes: in a mirror copy that is cut shorter the canary may be missing."""
 

@@ -67,9 +67,10 @@ class Added(Generic[Name]):
 class Learned:
     """All tables of a state, shared by its predictions."""
 
-    __slots__ = ("mac_tables", "ports", "secured")
+    __slots__ = ("arp", "mac_tables", "ports", "secured")
 
     def __init__(self, state: State) -> None:
         self.mac_tables = Tables(state.mac_tables)
         self.ports = Tables(state.learned)
         self.secured = Tables(state.secured)
+        self.arp = Tables(state.arp_known)

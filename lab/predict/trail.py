@@ -82,6 +82,7 @@ class Trail:
         self.mac_tables = Added(learned.mac_tables)
         self.learned = Added(learned.ports)
         self.secured = Added(learned.secured)
+        self.arp = Added(learned.arp)
 
     def words(self, inside: Inside) -> Words:
         """What a hash may read of the frame as it is inside a switch."""

@@ -56,7 +56,7 @@ class Predictor:
                 pswitch.from_wire(trail, step)
             else:
                 vswitch.from_uplink(trail, step)
-        tables = (trail.mac_tables.after(), trail.learned.after(), trail.secured.after())
+        tables = (trail.mac_tables.after(), trail.learned.after(), trail.secured.after(), trail.arp.after())
         return Prediction(tuple(trail.hops), *tables)
 
 

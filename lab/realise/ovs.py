@@ -13,6 +13,7 @@ from typing import Any
 from ovs.unixctl.client import UnixctlClient  # type: ignore[import-untyped]
 
 from lab.errors import MachineLacks, SystemRefused
+from lab.plan.arping import KNOWN as ARP_KNOWN
 from lab.plan.pswitch import LEARNED, SECURED
 from lab.plan.types import Bridge, Port, Row
 from lab.realise.kernel_rows import for_kernel
@@ -26,6 +27,10 @@ _UPCALLS_LOST = re.compile(r"\blost:(\d+)")
 _LEARNED_ROW = (
     r"^table_id={table}, .*,reg\d+=(?P<vlan>0x[0-9a-f]+|0),dl_(?:src|dst)=(?P<mac>[0-9a-f:]{{17}}),"
     r"actions=load:(?P<port>0x[0-9a-f]+)->"
+)
+_ARP_ROW = (
+    rf"^table_id={ARP_KNOWN}, .*,arp,reg0=(?P<vlan>0x[0-9a-f]+|0),arp_tpa=(?P<ip>[0-9.]+),arp_op=1,"
+    r"actions=load:0x(?P<mac>[0-9a-f]+)->"
 )
 # A flow knows one tag, and the tags behind it are payload: no row looks at them, and so up to two can be put in front.
 _FIRST_FRAME = bytes.fromhex("02feffffffff02fefffffffe88b5").ljust(60, b"\0")
@@ -198,6 +203,12 @@ class OpenVSwitch:
     def mac_table(self, bridge: str) -> list[tuple[int, int, str]]:
         """What a pSwitch has learned."""
         return self.learned(bridge, LEARNED)
+
+    def arp_known(self, bridge: str) -> list[tuple[int, str, str]]:
+        """(VLAN, address, MAC) of everybody for whom an OTV edge answers ARP."""
+        rows = self.appctl("bridge/dump-flows", bridge)
+        found = re.finditer(_ARP_ROW, rows, re.MULTILINE)
+        return [(int(row["vlan"], 0), row["ip"], int(row["mac"], 16).to_bytes(6, "big").hex(":")) for row in found]
 
     def secured(self, bridge: str) -> list[tuple[int, int, str]]:
         """What a pSwitch's port security has tied to ports."""

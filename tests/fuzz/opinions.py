@@ -21,6 +21,7 @@ MIRROR_PORT = ".mirror"
 SEEN = (
     "discarding",
     "blocked",
+    "deaf",
     "beacons_lost",
     "beacons_unsure",
     "unstable",

@@ -89,6 +89,7 @@ def with_seen(dice: Dice, topology: Topology, state: State) -> State:
             channel_members=frozenset((p.switch, p.far_port) for p in wired if p.port.lacp and dice.chance(75)),
             blocked=frozenset((p.switch, p.far_port) for p in wired if dice.chance(4)),
             placed=MappingProxyType(dict(_placed(dice, topology))),
+            deaf=frozenset((p.switch, p.far_port) for p in wired if dice.chance(4)),
         ),
     )
 

@@ -141,6 +141,7 @@ class Wires:
             )
         self.lab.client.ask("settle")
         self.state = self.state.with_tables(real.mac_tables, real.learned, real.secured)
+        self.state = replace(self.state, arp_known=real.arp_known)
 
     def at_own_port(self, shot: Shot) -> bool:
         """The frame was seen on its sender's cable."""

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from lab import RunningLab
-from lab.frame import BROADCAST, Frame
+from lab.frame import BROADCAST, Frame, mac_text
 from lab.observe.pcapng import Packet
 from lab.realise.run import wait_until
 
@@ -15,6 +15,7 @@ vlab_topology = "stretch.yaml"
 
 KINDS = {"trunk": "t", "otv": "o", "vpls": "p", "vxlan": "x"}
 FRAMES = 20
+ARP = 0x0806
 BPDU = "01:80:c2:00:00:00"
 
 
@@ -53,6 +54,43 @@ def test_l2s_2_otv_lets_no_frame_to_a_silent_mac_across_and_one_frame_ends_the_s
     wait_until(lambda: vlab.client.state().mac_tables["oa"].get(key) == "oc", "the broadcast at the other site")
     after = vlab.where(sender, silent, kind="raw")
     assert after.agrees and after.disposition == "delivered", after.differences
+
+
+def answered_arp(lab: RunningLab, edge: str, vm: str) -> str | None:
+    """The MAC with which an edge answers for this VM's address."""
+    return lab.client.state().arp_known.get(edge, {}).get((10, lab.vm(vm).address))
+
+
+def test_l2s_1_otv_answers_arp_for_another_site_after_the_first(vlab: RunningLab) -> None:
+    asked = {"kind": "arp", "dst_mac": "broadcast"}
+    first = vlab.where("oa1", "ob1", count=1, **asked)
+    assert first.agrees and first.disposition == "delivered", first.differences
+    vlab.exec("oa1", "ping", "-c1", "-W5", vlab.vm("ob1").address)
+    wait_until(lambda: answered_arp(vlab, "oa", "ob1") == vlab.vm("ob1").mac, "the reply at the edge")
+    later = vlab.where("oa1", "ob1", **asked)
+    assert later.agrees and later.disposition == "dropped", later.differences
+    assert later.ending is not None and later.ending.box == "oa"
+
+
+def test_l2s_1_what_an_edge_answers_is_right_and_the_request_does_not_cross(vlab: RunningLab) -> None:
+    address = vlab.vm("ob1").address
+    vlab.exec("oa1", "ping", "-c1", "-W5", address)
+    wait_until(lambda: answered_arp(vlab, "oa", "ob1") is not None, "the reply at the edge")
+    vlab.exec("oa1", "ip", "neigh", "flush", "dev", "eth0")
+    with vlab.capture("oa:ob", "oa1") as seen:
+        vlab.exec("oa1", "ping", "-c1", "-W5", address)
+    arps = [(p.interface, Frame.parse(p.data)) for p in seen.packets if Frame.parse(p.data).ethertype == ARP]
+    told = [f for name, f in arps if name == "eth0" and f.payload[7] == 2 and f.src != vlab.vm("ob1").mac]
+    assert [mac_text(f.payload[8:14]) for f in told] == [vlab.vm("ob1").mac]
+    assert not [f for name, f in arps if name == "ob" and f.payload[7] == 1 and f.src == vlab.vm("oa1").mac]
+    assert vlab.exec("oa1", "ip", "neigh", "show", address).stdout.split()[4] == vlab.vm("ob1").mac
+
+
+@kinds("vpls", "vxlan", "trunk")
+def test_l2s_1_others_let_every_request_across(vlab: RunningLab, kind: str) -> None:
+    vlab.exec(f"{kind}a1", "ping", "-c1", "-W5", vlab.vm(f"{kind}b1").address)
+    again = vlab.where(f"{kind}a1", f"{kind}b1", kind="arp", dst_mac="broadcast")
+    assert again.agrees and again.disposition == "delivered", again.differences
 
 
 @kinds("vpls", "vxlan")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from lab.errors import TopologyError
-from lab.frame import BROADCAST, DropReason, Frame
+from lab.frame import BROADCAST, DropReason, Frame, mac_bytes
 from lab.model import PortKey, StretchKind, Topology
-from lab.plan import compile_plan
+from lab.plan import arping, compile_plan
 from lab.predict import predict
+from lab.predict.arping import said_by
 from lab.realise.wire import BACKLOG_SECONDS, Direction, Order
+from lab.state_json import from_json, to_json
 from lab.teaming import initial_state
 from lab.topology import read_topology, warnings
 from lab.topology.distance import ft_warnings, round_trip, too_far, vmotion_limit
@@ -240,3 +242,54 @@ def test_l2s_9_ft_wants_a_short_and_a_fast_way(release: str, delay: str, speed: 
         )
     text = f'release: "{release}"{text}stretch: {{s: {{switches: [sa, sb], delay: {delay}}}}}\n'
     assert list(ft_warnings(read_topology(text, "sites.yaml"), "esx1", "esx2")) == told
+
+
+# -- ARP at an OTV edge
+
+
+def arp(topology: Topology, sender: str, wanted: str, operation: int = 1) -> Frame:
+    """What `sender` asks or tells about the address of `wanted`."""
+    me, other = (topology.vms[name].nics[0] for name in (sender, wanted))
+    own, asked = (bytes(map(int, nic.address.split("/")[0].split("."))) for nic in (me, other))
+    head = bytes.fromhex("00010800060400") + bytes([operation])
+    body = head + mac_bytes(me.mac) + own + (bytes(6) if operation == 1 else mac_bytes(other.mac)) + asked
+    return Frame(me.mac, BROADCAST if operation == 1 else other.mac, (), 0x0806, body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "crosses"), [("otv", True, False), ("otv", False, True), ("vpls", True, True)]
+)
+def test_l2s_1_a_request_crosses_until_the_edge_has_heard_the_answer(kind: str, told: bool, crosses: bool) -> None:
+    topology = read_topology(f"{CUT}  s: {{kind: {kind}, switches: [sa, sb]}}\n", "sites.yaml")
+    state = initial_state(topology)
+    if told:
+        for sender, wanted, operation in (("web1", "web2", 1), ("web2", "web1", 2)):
+            said = predict(topology, state, f"{sender}.eth0", arp(topology, sender, wanted, operation))
+            state = said.state_after(state)
+    asked = predict(topology, state, "web1.eth0", arp(topology, "web1", "web2"))
+    assert ("web2.eth0" in asked.receivers) == crosses
+    assert from_json(to_json(state)) == state
+    assert bool(state.arp_known) == (kind == "otv" and told)
+
+
+def test_l2s_1_only_an_otv_edge_has_rows_for_arp() -> None:
+    def tables(kind: str) -> set[int]:
+        topology = read_topology(f"{CUT}  s: {{kind: {kind}, switches: [sa, sb]}}\n", "sites.yaml")
+        return {row.table for row in compile_plan(topology, initial_state(topology)).bridges_of("sa")[0].rows}
+
+    assert tables("otv") - tables("vpls") == {arping.ANSWER}
+
+
+@pytest.mark.parametrize(
+    ("frame", "asks"),
+    [
+        (bytes.fromhex("0001080006040001") + bytes(20), True),
+        (bytes.fromhex("0001080006040002") + bytes(20), False),
+        (bytes.fromhex("0001080006040003") + bytes(20), None),
+        (bytes.fromhex("0001080006040001") + bytes(19), None),
+    ],
+)
+def test_what_is_arp(frame: bytes, asks: bool | None) -> None:
+    said = said_by(Frame("02:00:00:00:00:01", BROADCAST, (), 0x0806, frame), 0)
+    assert (said.asks if said else None) == asks
+    assert said_by(Frame("02:00:00:00:00:01", BROADCAST, (), 0x0806, frame), 1) is None
