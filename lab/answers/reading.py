@@ -214,7 +214,7 @@ class Reader:
                 why = (drop.statement,) if drop.statement else ()
                 ending = last._replace(point=Point.DROP, evidence="trace", time_ns=None, interface=port)
                 yield ending._replace(reason=drop.reason, statements=why)
-            if last.point is Point.PSWITCH_RCV:
+            if last.point is Point.PSWITCH_RCV and not last.encapsulation:
                 yield from self._too_long(last)
         elif last.direction == "out" and not goes_on:
             far = self.points.far[self.places[place_of_hop(last)]]
