@@ -43,6 +43,7 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
     adapters = Adapters(reading, addresses, groups, shared)
     others = machines(reading, addresses)
     check_gateways(reading, adapters.vmknics, others.values())
+    check_ports(reading, found, adapters.by_label.values())
     joined = cables(reading)
     stretches = stretches_of(reading)
     check_loops(reading, joined, stretches)
@@ -66,8 +67,6 @@ def resolve(reading: Reading, source: str) -> tuple[Topology, list[Mistake]]:
         expect=tuple(expectations(reading, groups)),
         source=source,
     )
-    if not reading.mistakes:
-        check_ports(reading, topology)
     return topology, reading.mistakes
 
 

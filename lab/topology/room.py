@@ -3,9 +3,10 @@ port."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
-from lab.model import Topology, Vm
+from lab.model import Host, Nic, Topology, Vm
 from lab.topology.reading import Reading
 
 STAYING = {
@@ -40,11 +41,12 @@ def _free(ports: int) -> str:
     return "no free port" if ports == 0 else f"{ports} free port{'' if ports == 1 else 's'}"
 
 
-def check_ports(reading: Reading, topology: Topology) -> None:
+def check_ports(reading: Reading, hosts: Mapping[str, Host], nics: Iterable[Nic]) -> None:
     """A switch that has more clients than ports is a mistake in the file."""
-    for host in topology.hosts.values():
+    clients = Counter((nic.host, nic.switch) for nic in nics)
+    for host in hosts.values():
         for switch in host.standard_switches.values():
-            used = taken(topology, host.name, switch.name)
+            used = len(switch.uplinks) + clients[host.name, switch.name]
             if switch.ports is not None and used > switch.ports:
                 path = ("hosts", host.name, "standard_switches", switch.name, "ports")
                 what = f"{used} ports are taken by uplinks, vmkernel adapters and vNICs, and there are {switch.ports}"
