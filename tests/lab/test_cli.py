@@ -199,7 +199,7 @@ def test_status_in_json_follows_a_link(vlab: RunningLab) -> None:
     assert set(said) == {"schema", "name", "file", "since", "hosts", "vms", "datapath", "pid", "links_down",
                          "uplink_of", "ended", "captures",
                          "err_disabled", "discarding", "macs", "promiscuous", "copies_lost", "wires", "blocked",
-                         "beacons_lost", "shotgun", "unstable", "lacp_silent"}  # fmt: skip
+                         "beacons_lost", "shotgun", "unstable", "lacp_silent", "deaf", "failed"}  # fmt: skip
     assert (said["links_down"], said["ended"], said["captures"]) == ([], {}, [])
     assert {"host": "esx1", "port": "web1.eth0", "uplink": "vmnic0", "uplinks": ["vmnic0"]} in said["uplink_of"]
 

@@ -10,6 +10,7 @@ from lab import RunningLab
 from lab.frame import BROADCAST, Frame, mac_text
 from lab.observe.pcapng import Packet
 from lab.realise.run import wait_until
+from traffic.canary import find_canaries
 
 vlab_topology = "stretch.yaml"
 
@@ -103,7 +104,8 @@ def test_l2s_2_others_flood_to_a_silent_mac(vlab: RunningLab, kind: str) -> None
 def test_l2s_5_a_broadcast_storm_at_one_site_is_one_at_the_other(vlab: RunningLab, kind: str) -> None:
     with vlab.capture(f"{kind}b1") as seen:
         sent = vlab.send(f"{kind}a1", dst_mac="broadcast", kind="raw", count=2000, rate=2000)
-    assert from_vm(vlab, seen.packets, f"{kind}a1").total() == sent.count == 2000
+    storm = Counter(token for packet in seen.packets for _, token, _ in find_canaries(packet.data))
+    assert max(storm.values()) == sent.count == 2000
 
 
 @kinds("otv", "trunk")

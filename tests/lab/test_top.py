@@ -32,6 +32,7 @@ def after_sending(
     lab: RunningLab, sender: str, receiver: str, arriving: int = FRAMES, **how: int
 ) -> Mapping[tuple[str, str], Row]:
     """Rows for the time in which the frames went from one end to the other, where so many are counted."""
+    lab.where(receiver, sender, count=1)  # whoever knows the receiver does not flood
     before = sample(lab.client)
     lab.send(sender, receiver, count=FRAMES, rate=2000.0, **how)
     far = lab.vm(receiver).place.label
