@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -220,3 +221,19 @@ def is_gre(raw: bytes) -> bool:
     while int.from_bytes(raw[at : at + 2], "big") in TPIDS:
         at += 4
     return int.from_bytes(raw[at : at + 2], "big") == _IPV4 and raw[at + 11 : at + 12] == bytes([_GRE])
+
+
+def way_to(hops: Sequence[Hop], index: int) -> tuple[Hop, ...]:
+    """From where the frame was first seen to the hop at `index`."""
+    way: list[Hop] = []
+    at: int | None = index
+    while at is not None:
+        way.append(hops[at])
+        at = hops[at].parent
+    return tuple(reversed(way))
+
+
+def ways(hops: Sequence[Hop]) -> Iterator[tuple[Hop, ...]]:
+    """From where one frame was first seen to each of its ends."""
+    parents = {hop.parent for hop in hops}
+    yield from (way_to(hops, index) for index in range(len(hops)) if index not in parents)

@@ -23,9 +23,8 @@ from lab.client import LabClient, Place
 from lab.frame import Frame, Tag
 from lab.lifetime import launched
 from lab.observe.pcapng import CaptureFile, Packet
-from lab.report.service import ServiceReport
+from lab.report.clear import ClearReport
 from lab.report.verify import Report
-from lab.report.vmotion import MigrationReport
 from lab.report.where import Answer
 from lab.topology.edit import settings_of
 from traffic.load import Outcome
@@ -162,11 +161,11 @@ class RunningLab:
         """
         self.client.set(what, {**settings_of(changes), **settings})
 
-    def vmotion(self, vm: str, host: str, watch: bool = True) -> MigrationReport:
+    def vmotion(self, vm: str, host: str, watch: bool = True) -> ClearReport:
         """Move a running VM; see `lab.answers.vmotion`."""
         return vmotion(self.client, vm, host, watch)
 
-    def service(self, name: str, sender: str, receiver: str, watch: bool = True) -> ServiceReport:
+    def service(self, name: str, sender: str, receiver: str, watch: bool = True) -> ClearReport:
         """Let a vmkernel use a service; see `lab.answers.service`."""
         return service(self.client, name, sender, receiver, watch=watch)
 

@@ -17,7 +17,7 @@ from lab.answers.wanted import Wanted
 from lab.answers.where import exposed
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
-from lab.frame import RECEIVE_POINTS, Frame, Hop
+from lab.frame import RECEIVE_POINTS, Frame, Hop, ways
 from lab.observe.copies import Wrapped, with_copies
 from lab.observe.pcapng import CaptureFile
 from lab.observe.peel import conversation, identity, peel
@@ -125,7 +125,7 @@ class _Teller:
 
     def foretell(self, frames: Sequence[list[Found]]) -> dict[int, Prediction]:
         """In the order of time, since pSwitches learn from each; for those whose sender is known."""
-        predictor, state, said = Predictor(self.client.topology, self.state), self.state, {}
+        predictor, said = Predictor(self.client.topology, self.state), {}
         for seen in sorted(frames, key=lambda found: found[0].time_ns):
             sender = self.by_mac.get(seen[0].frame.src)
             if sender is not None:
@@ -133,9 +133,7 @@ class _Teller:
                 for leg, frame in ((sender, seen[0].frame), *self._routed(seen)):
                     prediction = predictor.predict(leg.label, frame)
                     whole = prediction if whole is None else whole.followed_by(prediction)
-                    after = prediction.state_after(state)
-                    if after is not state:
-                        state, predictor = after, predictor.with_state(after)
+                    predictor = predictor.after(prediction)
                     said[id(seen)] = whole
         return said
 
@@ -205,19 +203,6 @@ def macs(client: LabClient, state: State) -> dict[str, Place]:
             if own is not None:
                 found[own] = places[port.nic.label]
     return found
-
-
-def ways(hops: Sequence[Hop]) -> Iterator[tuple[Hop, ...]]:
-    """From where one frame was first seen to each of its ends."""
-    parents = {hop.parent for hop in hops}
-    for index in range(len(hops)):
-        way: list[Hop] = []
-        at: int | None = index if index not in parents else None
-        while at is not None:
-            way.append(hops[at])
-            at = hops[at].parent
-        if way:
-            yield tuple(reversed(way))
 
 
 def grouped(observed: Sequence[tuple[Hop, ...]]) -> list[Trail]:

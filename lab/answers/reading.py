@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.answers.campaign import ends_by_place, place_of_hop
 from lab.client import LabClient, Place
-from lab.frame import BROADCAST, RECEIVE_POINTS, DropReason, Frame, Hop, Point
+from lab.frame import BROADCAST, RECEIVE_POINTS, DropReason, Frame, Hop, Point, way_to
 from lab.model import Topology
 from lab.observe.copies import GoesTo
 from lab.observe.sightings import End, PointMap
@@ -154,17 +154,12 @@ class Reader:
             endings = list(self._endings(hop, index in parents))
             if index in parents and not endings:
                 continue
-            chain: list[int] = []
-            at: int | None = index
-            while at is not None:
-                chain.insert(0, at)
-                at = hops[at].parent
-            path = tuple(self._with_inner([hops[i] for i in chain]))
+            path = tuple(self._with_inner(way_to(hops, index)))
             yield from ((*path, ending) for ending in endings)
             if not endings:
                 yield path
 
-    def _with_inner(self, path: list[Hop]) -> Iterator[Hop]:
+    def _with_inner(self, path: Sequence[Hop]) -> Iterator[Hop]:
         for hop, following in zip(path, [*path[1:], None], strict=True):
             yield hop
             if hop.point in _VSWITCH_ENTRY:

@@ -62,17 +62,14 @@ def self_test(client: LabClient) -> tuple[Check, ...]:
 
 
 def _shots(client: LabClient, senders: Sequence[Place]) -> Iterator[_Shot]:
-    state = client.state()
-    predictor = Predictor(client.topology, state)
+    predictor = Predictor(client.topology, client.state())
     for place in senders:
         token = new_token()
         for seq, vlans in enumerate(TAGS):
             frame = Frame(place.mac, BROADCAST, vlans, ETHERTYPE, canary_payload(token, seq, 46))
             foretold = predictor.predict(place.label, frame)
             yield _Shot(place, token, seq, frame, foretold)
-            after = foretold.state_after(state)
-            if after is not state:
-                state, predictor = after, predictor.with_state(after)
+            predictor = predictor.after(foretold)
 
 
 def _jobs(shots: Sequence[_Shot]) -> Iterator[dict[str, object]]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from lab.answers.campaign import Campaign, campaign
+from lab.answers.campaign import campaign
+from lab.answers.clear import read_in_clear
 from lab.answers.follow import follow
 from lab.answers.wanted import Wanted
 from lab.client import LabClient, Place, place_of
 from lab.observe.bpf import Filter
-from lab.observe.sightings import End, PointMap, Sighting, hops_of
+from lab.observe.sightings import End, PointMap
+from lab.report.clear import ClearReport
 from lab.report.follow import Followed
-from lab.report.service import ServiceReport
-from lab.report.vmotion import Exposed
 from lab.topology.services import Exchange, exchange_of
 from traffic.canary import new_token
 
@@ -27,13 +26,13 @@ _AT_ONCE = 0.01
 
 def service(
     client: LabClient, name: str, sender: str, receiver: str, blocks: int = BLOCKS, watch: bool = True
-) -> ServiceReport:
+) -> ClearReport:
     """One exchange; with `watch`, everything is captured meanwhile. Raises UsageError for what no vmkernel does,
     SystemRefused when nobody answers, CannotTell."""
     exchange = exchange_of(client.topology, name, sender, receiver)
     token = new_token()
     if not watch:
-        return ServiceReport(_ask(client, name, sender, receiver, blocks, token), None)
+        return ClearReport(_ask(client, name, sender, receiver, blocks, token), None)
     ends = place_of(exchange.sender), place_of(exchange.receiver)
     points = PointMap.of(client.plan)
     with campaign(client, {end.node for end in ends}) as running:
@@ -41,7 +40,7 @@ def service(
         running.settle()
         running.stop()
         origin = _origin(client, ends[0], str(done["source"]))
-        return ServiceReport(done, tuple(_exposed(points, running, token, origin)))
+        return ClearReport(done, tuple(read_in_clear(points, running, {token}, origin)))
 
 
 def _ask(client: LabClient, name: str, sender: str, receiver: str, blocks: int, token: bytes) -> dict[str, Any]:
@@ -59,21 +58,9 @@ def _origin(client: LabClient, sender: Place, source: str) -> End:
     return sender.node, sender.interface
 
 
-def _exposed(points: PointMap, running: Campaign, token: bytes, origin: End) -> Iterator[Exposed]:
-    by_block: dict[int, dict[tuple[End, int], Sighting]] = defaultdict(dict)
-    for sighting in running.sightings():
-        if sighting.token == token:
-            by_block[sighting.seq].setdefault((sighting.end, sighting.time_ns), sighting)
-    found: Counter[tuple[str, str, str, str, tuple[int, ...]]] = Counter()
-    for seen in by_block.values():
-        for hop in hops_of(points, seen.values(), {token: origin}):
-            found[hop.box, hop.node, hop.interface, hop.point.value, tuple(t.vid for t in hop.vlans)] += 1
-    yield from (Exposed(*place, count) for place, count in found.items())
-
-
 def where_service(
     client: LabClient, name: str, sender: str, receiver: str, directory: Path | None, ready: Callable[[], None]
-) -> tuple[ServiceReport, Followed]:
+) -> tuple[ClearReport, Followed]:
     """The trail of every frame of an exchange that carries something. There is one before it, unwatched: what ARP and a
     handshake teach pSwitches is known to the prediction then."""
     exchange = exchange_of(client.topology, name, sender, receiver)
@@ -86,7 +73,7 @@ def where_service(
 
     routers = [machine.name for machine in client.topology.machines.values() if machine.routes]
     followed = follow(client, _wanted(exchange, routers), _AT_ONCE, directory, begin)
-    return ServiceReport(done[0], None), followed
+    return ClearReport(done[0], None), followed
 
 
 def _wanted(exchange: Exchange, routers: Iterable[str]) -> Wanted:

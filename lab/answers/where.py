@@ -130,9 +130,7 @@ def _predict(topology: Topology, probe: Probe, state: State) -> list[Prediction]
     for _ in range(probe.count):
         prediction = predictor.predict(probe.sender.label, header)
         predictions.append(prediction)
-        after = prediction.state_after(state)
-        if after is not state:
-            state, predictor = after, predictor.with_state(after)
+        predictor = predictor.after(prediction)
     return predictions
 
 

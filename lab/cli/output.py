@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,17 @@ def unlike_any_other() -> str:
 
 def say_json(document: Any) -> None:
     click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def say_report(report: Any, lines: Iterable[str], as_json: bool) -> None:
+    """What the daemon did (`lab.report.clear.ClearReport`); what it warned of goes to stderr."""
+    for warning in report.done["warnings"]:
+        click.echo(f"vlab: warning: {warning}", err=True)
+    if as_json:
+        say_json(report.as_json())
+        return
+    for line in lines:
+        click.echo(line)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

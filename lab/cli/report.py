@@ -10,9 +10,9 @@ import click
 
 from lab.cli.output import lab_option, progress_bar
 from lab.cli.picture import write
-from lab.cli.traffic import DIFFERS, frame_options, opened
+from lab.cli.traffic import DIFFERS, check_whole, frame_options, opened, watch_options
 from lab.cli.where import topology_and_captures, wanted_in
-from lab.errors import CannotTell, SystemRefused, UsageError
+from lab.errors import SystemRefused, UsageError
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,7 @@ class Told:
 @click.option("--count", default=3, type=click.IntRange(1, 1000), show_default=True, help="Canary frames.")
 @click.option("--flow", help="What is sent by others, as `vlab where --flow`: 'src web1 dst db1 port 3306'.")
 @click.option("--token", help="Whatever carries these bytes (hexadecimal).")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="How long to watch for --flow or --token; Ctrl-C ends it too.",
-)
-@click.option(
-    "--pcap",
-    "captures",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="What is in capture files, without a lab: --pcap *.pcapng.",
-)
+@watch_options
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -196,8 +183,7 @@ def _finish(told: Told, output: Path) -> None:
         click.echo(f"vlab: {told.page.warning}", err=True)
     if not told.agrees:
         raise SystemExit(DIFFERS)
-    if not told.whole:
-        raise CannotTell("a capture is cut off: what is not in it may have been on the wire all the same")
+    check_whole(told.whole)
 
 
 def _facts(client: Any) -> list[tuple[str, str]]:

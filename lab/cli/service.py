@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lab.cli.output import lab_option, say_json, table
+from lab.cli.output import lab_option, say_json, say_report, table
 from lab.errors import UsageError
 
 
@@ -47,10 +47,4 @@ def service(
     if sender is None or receiver is None:
         raise UsageError(f"say from where to where: vlab service {name} FROM TO")
     report = run(client, name, sender, receiver, blocks, not no_capture)
-    for line in report.done["warnings"]:
-        click.echo(f"vlab: warning: {line}", err=True)
-    if as_json:
-        say_json(report.as_json())
-        return
-    for line in as_text(report):
-        click.echo(line)
+    say_report(report, as_text(report), as_json)

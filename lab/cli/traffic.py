@@ -54,6 +54,31 @@ def frame_options(command: Any) -> Any:
     return command
 
 
+def watch_options(command: Any) -> Any:
+    """How long to watch, or the files in which it stands already."""
+    seconds = click.option(
+        "--seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        default=5.0,
+        show_default=True,
+        help="How long to watch for --flow or --token; Ctrl-C ends it too.",
+    )
+    captures = click.option(
+        "--pcap",
+        "captures",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="What is in capture files, without a lab: --pcap *.pcapng.",
+    )
+    return seconds(captures(command))
+
+
+def check_whole(whole: bool) -> None:
+    """Raises CannotTell when a capture file breaks off."""
+    if not whole:
+        raise CannotTell("a capture is cut off: what is not in it may have been on the wire all the same")
+
+
 @contextmanager
 def opened(file: Path | None, lab: str | None) -> Iterator[Any]:
     """The running lab, or one for FILE that is gone afterwards."""

@@ -6,7 +6,7 @@ import secrets
 
 import click
 
-from lab.cli.output import lab_option, say_json
+from lab.cli.output import lab_option, say_json, say_report
 from lab.errors import UsageError
 
 TOKEN_SIZE = 16
@@ -29,13 +29,7 @@ def vmotion(lab: str | None, vm: str, host: str, no_capture: bool, as_json: bool
     from lab.report.vmotion import as_text
 
     report = move(find_lab(lab), vm, host, not no_capture)
-    for line in report.done["warnings"]:
-        click.echo(f"vlab: warning: {line}", err=True)
-    if as_json:
-        say_json(report.as_json())
-        return
-    for line in as_text(report):
-        click.echo(line)
+    say_report(report, as_text(report), as_json)
 
 
 @click.command()

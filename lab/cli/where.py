@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lab.cli.output import lab_option, say_json
-from lab.cli.traffic import DIFFERS, frame_options, opened
+from lab.cli.traffic import DIFFERS, check_whole, frame_options, opened, watch_options
 from lab.errors import CannotTell, UsageError
 
 
@@ -36,20 +36,7 @@ class Output:
 @click.option("--flow", help="Follow what is sent by others: 'src web1 dst db1 port 3306', or a capture filter.")
 @click.option("--token", help="Follow whatever carries these bytes (hexadecimal).")
 @click.option("--service", help="Let the vmkernel use a service (vlab service), and follow what it sends.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="How long to watch for --flow or --token; Ctrl-C ends it too.",
-)
-@click.option(
-    "--pcap",
-    "captures",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Follow in capture files, without a lab: --pcap *.pcapng.",
-)
+@watch_options
 @click.option("-d", "--directory", type=click.Path(path_type=Path, file_okay=False), help="Keep the pcapng files here.")
 @click.option("--self-test", "testing", is_flag=True, help="Can this lab's captures be believed?")
 @click.option(
@@ -207,8 +194,7 @@ def _offline(
     wanted = wanted_in(flow, token, places_of(topology) if topology else {})
     told, whole = follow_files(captures, wanted, topology)
     _say_followed(told, out)
-    if not whole:
-        raise CannotTell("a capture is cut off: what is not in it may have been on the wire all the same")
+    check_whole(whole)
 
 
 def _check(out: Output, captures: tuple[Path, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A pcapng file that dumpcap is still writing: how much of what is looked for has come, and how late that was sent."""
+"""A pcapng file that dumpcap is still writing: when the newest of what is looked for was sent."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from lab.observe.pcapng import ENHANCED, Blocks
 
 
 class Growing:
-    """Packets of the file that hold `needle`: how many there are, and when the newest of them was on its wire."""
+    """Packets of the file that hold `needle`: when the newest of them was on its wire, 0 before there is one."""
 
     def __init__(self, path: Path, needle: bytes) -> None:
         self._path, self._needle = path, needle
         self._blocks = Blocks(path)
         self._read_to = 0
-        self.count = 0
         self.newest_ns = 0
 
     def look(self) -> None:
@@ -28,6 +27,5 @@ class Growing:
         for kind, start, end in self._blocks.walk(data):
             whole = end
             if kind == ENHANCED and data.find(self._needle, start, end) >= 0:
-                self.count += 1
                 self.newest_ns = max(self.newest_ns, self._blocks.time_ns(data, start))
         self._read_to += whole

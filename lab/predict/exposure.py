@@ -143,7 +143,7 @@ class _Search:
         predictor = self.now if state is self.state else self.now.with_state(state)
         for vlans in tags:
             said = predictor.predict(label, Frame(self.flow.frame.dst, self.flow.frame.src, vlans))
-            after = predictor.with_state(said.state_after(state))
+            after = predictor.after(said)
             if label in after.predict(self.flow.sender, self.flow.frame).receivers:
                 return True
         return False
@@ -156,7 +156,7 @@ class _Search:
         for vlans in tags:
             said = self.now.predict(label, Frame(mac, frame.src, vlans, ARP))
             if self.flow.sender in said.receivers:
-                after = self.now.with_state(said.state_after(self.state))
+                after = self.now.after(said)
                 if label in after.predict(self.flow.sender, replace(frame, dst=mac)).receivers:
                     return True
         return False

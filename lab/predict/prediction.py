@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from lab.frame import Hop, Point
+from lab.frame import Hop, Point, ways
 from lab.state import ArpTable, MacTable, State
 
 RECEIVED = frozenset({Point.VNIC_RX, Point.VMK_RX, Point.NIC_RX})
@@ -72,16 +72,7 @@ class Prediction:
 
     def trails(self) -> Iterator[tuple[Hop, ...]]:
         """From the sender to each end."""
-        parents = {hop.parent for hop in self.hops}
-        for index in range(len(self.hops)):
-            if index in parents:
-                continue
-            chain: list[Hop] = []
-            at: int | None = index
-            while at is not None:
-                chain.append(self.hops[at])
-                at = self.hops[at].parent
-            yield tuple(reversed(chain))
+        yield from ways(self.hops)
 
 
 def _mirror(hop: Hop) -> bool:

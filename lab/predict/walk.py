@@ -35,6 +35,7 @@ class Predictor:
             scene = Scene(scene.world, state)
         self._scene = scene
         self._learned = Learned(state)
+        self._state = state
 
     @property
     def world(self) -> World:
@@ -43,6 +44,11 @@ class Predictor:
 
     def with_state(self, state: State) -> Predictor:
         return Predictor(self._scene.world.topology, state, self._scene)
+
+    def after(self, prediction: Prediction) -> Predictor:
+        """One that knows what was learned from a frame that this one has foretold; itself when that was nothing."""
+        state = prediction.state_after(self._state)
+        return self if state is self._state else self.with_state(state)
 
     def predict(self, sender: str, frame: Frame) -> Prediction:
         """Raises KeyError for an unknown sender."""

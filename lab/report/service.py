@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from lab.report.vmotion import Exposed
+from lab.report.clear import ClearReport
 from lab.topology.services import Service
 
 
-@dataclass(frozen=True)
-class ServiceReport:
-    """`done`: what the daemon says of the exchange (`lab.agents.services.Services.run`); `exposed`: where its data was
-    read as plain bytes, None when nothing was captured."""
-
-    done: dict[str, Any]
-    exposed: tuple[Exposed, ...] | None
-
-    def as_json(self) -> dict[str, Any]:
-        exposed = None if self.exposed is None else [{**vars(e), "vlans": list(e.vlans)} for e in self.exposed]
-        return {"schema": 1, **self.done, "in_clear_at": exposed}
-
-
-def as_text(report: ServiceReport) -> Iterator[str]:
+def as_text(report: ClearReport) -> Iterator[str]:
     done = report.done
     over = ", ".join(dict.fromkeys(_part(part) for part in done["parts"]))
     yield f"{done['sender']} -> {done['receiver']}: {done['service']}, {over}; {done['bytes']} bytes of data"
     by = f" by the gateway {done['gateway']}" if done["gateway"] else ""
     whose = f", for {done['vm']}, whose vNIC sends nothing of it" if done["vm"] else ""
     yield f"  {done['source']} -> {done['destination']}{by}{whose}"
-    if report.exposed is None:
-        yield "  its data in clear: not looked for"
-    elif not report.exposed:
-        yield "  its data in clear: nowhere"
-    else:
-        yield "  its data in clear at:"
-        for e in report.exposed:
-            tags = f" VLAN {'/'.join(map(str, e.vlans))}" if e.vlans else ""
-            yield f"    {e.box}:{e.interface} {e.point}{tags} ({e.count} packets)"
+    yield from report.clear_lines("its data")
     yield f"  its token: {done['token']}"
 
 

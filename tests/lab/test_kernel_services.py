@@ -15,7 +15,7 @@ from lab.errors import UsageError
 from lab.frame import Frame
 from lab.observe.pcapng import Packet
 from lab.realise.run import wait_until
-from lab.report.service import ServiceReport
+from lab.report.clear import ClearReport
 
 vlab_topology = "kernels.yaml"
 
@@ -38,7 +38,7 @@ def ports_of(packets: tuple[Packet, ...], address: str) -> Counter[tuple[str, in
     return found
 
 
-def in_clear(report: ServiceReport) -> set[tuple[str, str, tuple[int, ...]]]:
+def in_clear(report: ClearReport) -> set[tuple[str, str, tuple[int, ...]]]:
     """(box, interface, VLANs) of hosts' uplinks where its data was read."""
     assert report.exposed is not None
     return {(e.box, e.interface, e.vlans) for e in report.exposed if e.interface.startswith("vmnic")}

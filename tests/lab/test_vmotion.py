@@ -18,7 +18,7 @@ from lab.errors import SystemRefused, UsageError
 from lab.frame import ALL_SYSTEMS, Frame
 from lab.observe.pcapng import Packet
 from lab.realise.run import wait_until
-from lab.report.vmotion import MigrationReport
+from lab.report.clear import ClearReport
 
 vlab_topology = "vmotion.yaml"
 
@@ -47,7 +47,7 @@ def other_host(lab: RunningLab, vm: str) -> str:
     return {"esx1": "esx2", "esx2": "esx1"}[lab.client.topology.vms[vm].host]
 
 
-def moved(lab: RunningLab, vm: str, watch: bool = False) -> MigrationReport:
+def moved(lab: RunningLab, vm: str, watch: bool = False) -> ClearReport:
     return lab.vmotion(vm, other_host(lab, vm), watch=watch)
 
 

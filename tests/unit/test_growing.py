@@ -36,7 +36,7 @@ def test_pieces_of_any_size_tell_what_the_whole_tells(tmp_path: Path, step: int)
         growing.look()
     with CaptureFile(tmp_path / "whole.pcapng") as capture:
         times = [packet.time_ns for packet in capture.find(NEEDLE)]
-    assert (growing.count, growing.newest_ns) == (2, max(times)) == (2, 200_250_000_000)
+    assert growing.newest_ns == max(times) == 200_250_000_000
 
 
 def test_a_packet_counts_once_it_is_there_whole(tmp_path: Path) -> None:
@@ -44,10 +44,10 @@ def test_a_packet_counts_once_it_is_there_whole(tmp_path: Path) -> None:
     growing = Growing(file, NEEDLE)
     file.write_bytes(data[: data.index(NEEDLE) + len(NEEDLE)])
     growing.look()
-    assert (growing.count, growing.newest_ns) == (0, 0)
+    assert growing.newest_ns == 0
     file.write_bytes(data)
     growing.look()
-    assert growing.count == 2
+    assert growing.newest_ns == 200_250_000_000
 
 
 def test_what_is_no_capture_file_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from lab.agents.memory import Ram
 from lab.errors import CannotTell, SystemRefused
 from lab.observe.pcapng import CaptureFile, join_segments
-from lab.report.vmotion import Exposed, MigrationReport, as_text
+from lab.report.clear import ClearReport, Exposed
+from lab.report.vmotion import as_text
 from traffic import guest_memory
 from traffic.stream import _longest_gap
 from traffic.vmotion import PAGE, Key, Sender, receive
@@ -199,7 +200,7 @@ def report(**facts: object) -> str:
         "adapters": [("esx1.vmk1", "esx2.vmk1")], "rounds": [{"pages": 1}], "stunned_ms": 80.0, "switch_over_ms": 60.0,
         "reach": reach | dict(facts.pop("reach", {}) or {}),  # type: ignore[call-overload]
     }  # fmt: skip
-    return "\n".join(as_text(MigrationReport({**done, **facts}, facts.pop("exposed", None))))  # type: ignore[arg-type]
+    return "\n".join(as_text(ClearReport({**done, **facts}, facts.pop("exposed", None))))  # type: ignore[arg-type]
 
 
 def test_the_report_says_what_is_known() -> None:
