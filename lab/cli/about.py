@@ -15,8 +15,8 @@ from lab.errors import MachineLacks, UsageError
 CLONE = Path(__file__).resolve().parents[2]
 WORKERS_PER_PROCESSOR = 3
 """A test of a lab mostly waits: for frames, for switches to settle."""
-MEASURING = ("lab/test_nioc.py", "lab/test_shaping.py", "lab/test_chassis_rates.py")
-"""They fill links, and are run when the others have ended."""
+MEASURING = ("lab/test_nioc.py", "lab/test_shaping.py", "lab/test_chassis_rates.py", "unit/test_page_speed.py")
+"""They fill links or look at the clock, and are run when the others have ended."""
 
 
 def _in_clone(name: str) -> Path:

@@ -205,7 +205,9 @@ def test_sec_14_what_policy_refuses_is_told_in_the_vmkernels_words(vlab: Running
     number = next(p.number for p in vlab.client.topology.host_switches["esx1", "dvs0"].ports if p.name == "bound1.eth0")
     with own_mac(vlab, "bound1"):
         ip_link(vlab, "bound1", "promisc", "on")
+        wait_until(lambda: events_of(vlab, "promiscuous", "esx1:bound1.eth0", start), "an event")  # or none is seen
         ip_link(vlab, "bound1", "promisc", "off")
+        wait_until(lambda: len(events_of(vlab, "promiscuous", "esx1:bound1.eth0", start)) == 2, "the next")
     (mac, back) = events_of(vlab, "mac", "esx1:bound1.eth0", start)
     (listens, no_more) = events_of(vlab, "promiscuous", "esx1:bound1.eth0", start)
     told = "L2Sec_EnforcePortCompliance: client bound1.eth0 requested {} on port {}, disallowed by vswitch policy"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,31 +13,15 @@ from xml.etree import ElementTree
 
 import pytest
 from answered import answer, both_ways, topology_named
+from browsing import opened, page, page_of, step
 
 from lab.client import places_of
-from lab.model import Topology
-from lab.report.follow import Followed
 from lab.report.page import MANY, Page, render
 from lab.report.picture import picture, svg
-from lab.report.verify import Difference, Report
-from lab.report.where import Answer
+from lab.report.verify import Report
 from traffic.frames import layers
 
 ROOT = Path(__file__).resolve().parents[2]
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update", "--window-size=1300,900")  # fmt: skip
-
-
-def page(topology: Topology, *answers: Answer) -> str:
-    return page_of(topology, Followed("what", 3, answers))
-
-
-def page_of(topology: Topology, told: Followed) -> str:
-    wrong = Difference("web1.eth0", "db1.eth0", "esx1:db1.eth0", "unicast", "f", (), 0, 1)
-    names = tuple(nic.label for nic in topology.vnics)
-    matrix = Report(12, 11, (wrong,), (), 99, 1.0, names, frozenset({("web1.eth0", "web2.eth0")}))
-    return render(Page("Where & why", picture(topology), told, matrix, (), (("kernel", "<6>"),)), layers)
 
 
 @pytest.mark.parametrize("file", sorted(path.stem for path in (ROOT / "topologies").glob("*.yaml")))
@@ -81,35 +63,6 @@ def test_a_matrix_of_many_is_printed_small(senders: int, small: bool) -> None:
 def test_a_picture_escapes_names() -> None:
     topology = topology_named("where-is-my-data")
     assert "Where &amp; why" in page(topology)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (setup.cfg, extra test)")
-    if not (BROWSER and DRIVER):
-        lacking = "chromium and chromium-driver are not installed (Debian packages)"
-        (pytest.fail if os.environ.get("VLAB_REQUIRE") else pytest.skip)(lacking)
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in FLAGS:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def opened(browser: Any, tmp_path: Path, text: str) -> Any:
-    file = tmp_path / "report.html"
-    file.write_text(text)
-    browser.get(file.as_uri())
-    assert browser.execute_script("return document.body.dataset.ready") == "yes"
-    assert browser.get_log("browser") == []
-    return browser
-
-
-def step(browser: Any) -> str:
-    return str(browser.find_element("id", "step").text).partition(":")[0]
 
 
 def press(browser: Any, *keys: str) -> None:
@@ -222,17 +175,3 @@ def test_the_matrix_can_be_read_without_colour(browser: Any, tmp_path: Path) -> 
     assert cells["web1.eth0 to web2.eth0"] == "●"
     assert cells["web1.eth0 to db1.eth0"] == "!"
     assert cells["db1.eth0 to web1.eth0"] == "·"
-
-
-def test_a_page_of_a_thousand_hops_is_drawn_in_two_seconds(browser: Any, tmp_path: Path) -> None:
-    topology = topology_named("where-is-my-data")
-    text = page(topology, answer(topology, "web1.eth0", "web2.eth0", longer=1000))
-    took = []
-    for _ in range(3):  # the best of them: a busy machine is no slow page
-        begin = time.monotonic()
-        opened(browser, tmp_path, text)
-        assert step(browser) == "hop 1000 of 1000"
-        took.append(time.monotonic() - begin)
-        if took[-1] < 2.0:
-            break
-    assert min(took) < 2.0
