@@ -13,6 +13,7 @@ import pytest
 from lab import RunningLab
 from lab.frame import Frame, Tag, mac_bytes
 from lab.predict.passing import CouldSee
+from lab.realise.run import wait_until
 from lab.report.where import Answer
 from traffic.canary import canary_payload, new_token
 
@@ -96,7 +97,7 @@ def test_sec_12_atk_5_a_node_that_could_answer_arp_does(vlab: RunningLab, node: 
     own, entry = vlab.vm(node).mac, way(ask(vlab), node, "arp")
     vlab.exec("victim", "ip", "neigh", "flush", "all")
     inject(vlab, node, claims(vlab, node, vlans))
-    assert own in believed(vlab)
+    wait_until(lambda: own in believed(vlab), "belief in what was claimed")
     assert saw(ask(vlab, dst_mac=own), node)
     with remedied(vlab, entry):
         vlab.exec("victim", "ip", "neigh", "flush", "all")

@@ -235,7 +235,9 @@ def test_nioc_15_frames_of_a_marked_type_leave_with_its_priority(vlab: RunningLa
 
 
 def test_nioc_16_what_a_pnic_receives_is_not_scheduled(vlab: RunningLab) -> None:
-    """A sender elsewhere fills the receive side: NFS loses, though by its shares it would get all that it is sent."""
+    """A sender elsewhere fills the receive side: NFS loses, though by its shares it would get all that it is sent.
+
+    How much depends on whose bursts come when; by shares nothing would be lost."""
     nfs, flood = udp("m4", "esx1.vmk3", "1G"), udp("m6", "web1", "8G")
     shares = (f"{POOLS}.nfs.shares=high", f"{POOLS}.virtualMachine.shares=25")
     with changed(vlab, "switch dvs0", *shares, back=(f"{POOLS}.nfs=", f"{POOLS}.virtualMachine.shares=normal")):
@@ -243,7 +245,7 @@ def test_nioc_16_what_a_pnic_receives_is_not_scheduled(vlab: RunningLab) -> None
         for _ in range(TRIES):
             (alone,), (beside, _) = vlab.load(nfs, seconds=3), vlab.load(nfs, flood, seconds=3)
             seen.append((alone.received / 1e6, beside.received / 1e6))
-            if 9 < seen[-1][0] < 10.1 and seen[-1][1] < 8:
+            if 9 < seen[-1][0] < 10.1 and seen[-1][1] < 0.97 * seen[-1][0]:
                 return
     assert max(alone for alone, _ in seen) < 9, seen
     pytest.skip("could not tell: this machine was too busy")
