@@ -25,7 +25,7 @@ from lab.realise.run import wait_until
 from lab.report.nioc import BUSY_IDLE
 from traffic.load import Outcome
 
-RATES = (100, 200, 300, 400)
+RATES = (100, 150, 200, 300)
 """Mbit/s."""
 NOMINAL = 10e9
 TOLERANCE = 0.03

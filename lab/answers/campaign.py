@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +27,13 @@ SETTLE_SECONDS = 3.0
 
 @dataclass
 class Campaign:
-    """A capture that is running. `captured` are the ends whose wires it hears."""
+    """A capture that is running. `captured` are the ends whose wires it hears; `kept`: somebody wants the files."""
 
     client: LabClient
     number: int
-    files: Mapping[str, Path]
     captured: frozenset[End]
+    kept: bool
+    settled: bool = False
     stats: dict[str, Any] = field(default_factory=dict)
 
     def send(self, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -53,10 +54,12 @@ class Campaign:
         """What was not expected must have its time too, or a leak could be missed. Raises CannotTell."""
         if not self.client.ask("capture_settle", number=self.number, needle=MAGIC.hex()):
             raise CannotTell("frames were still coming when the capture was to end; is something else sending?")
+        self.settled = True
 
     def stop(self) -> None:
         """Close the files. Raises CannotTell when frames were lost on the way into them."""
-        self.stats = self.client.ask("capture_stop", number=self.number)
+        at_once = self.settled and not self.kept
+        self.stats = self.client.ask("capture_stop", number=self.number, at_once=at_once)
         lost = {node: said["dropped"] for node, said in self.stats.items() if said["dropped"]}
         if lost:
             raise CannotTell(f"the capture lost frames: {', '.join(f'{n} at {node}' for node, n in lost.items())}")
@@ -84,8 +87,12 @@ class Campaign:
         """The bytes of every frame with a canary that is not encapsulated, and where it was captured."""
         return ((end, packet.data) for end, packet in self._found() if not _is_inside(end, packet))
 
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Node and file, once the capture is stopped; a node may have several."""
+        return ((node, Path(path)) for node, said in self.stats.items() for path in said.get("files", ()))
+
     def _found(self) -> Iterator[tuple[End, Packet]]:
-        for node, path in self.files.items():
+        for node, path in self.files():
             ends = {i.name: (node, i.label) for i in self.client.plan.node_named[node].interfaces}
             with CaptureFile(path) as capture:
                 for packet in capture.find(MAGIC):
@@ -110,10 +117,9 @@ def campaign(
     targets = _targets(client, {*watched, *_mirroring(client)}, without)
     started: dict[str, Any] = {"id": 0}
     try:
-        started = client.ask("capture_start", targets=targets, directory=str(place.resolve()))
+        started = client.ask("capture_start", targets=targets, directory=str(place.resolve()), spread=True)
         ends = frozenset((node, label) for node, label in started["captured"])
-        files = {node: Path(path) for node, path in started["files"].items()}
-        running = Campaign(client, started["id"], files, ends)
+        running = Campaign(client, started["id"], ends, kept=directory is not None)
         yield running
     except BaseException:
         with suppress(LabError):  # it may have ended already; why this block ends is told anyway

@@ -62,7 +62,7 @@ def follow(
 
 
 def _in_campaign(running: Campaign, wanted: Wanted) -> Iterator[Found]:
-    for node, path in running.files.items():
+    for node, path in running.files():
         ends = {i.name: (node, i.label) for i in running.client.plan.node_named[node].interfaces}
         yield from found_in(path, wanted, ends)
 

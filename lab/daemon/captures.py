@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import CannotTell, LabError, SystemRefused, UsageError
-from lab.observe.dumpcap import Capture, CaptureStats, command_line
+from lab.observe.dumpcap import Capture, command_line
 from lab.observe.growing import Growing
 from lab.observe.pcapng import join_segments
 from lab.plan.names import linux_name
 from lab.realise import netlink
 from lab.realise.net import Network
 from lab.realise.run import forget, spawn
+from lab.realise.sockets import Taken
 
 Needle = tuple[str, bytes, int]
 """(node, bytes, how often they must be in its file)."""
@@ -27,6 +28,8 @@ LOOK_SECONDS = 0.01
 QUIET_SECONDS = 0.45
 """Longer than a frame can stay in dumpcap (its ring hands over every 250 ms, and what it gets it writes at once) and on
 its way through switches together; the longest wire's delay comes on top."""
+SPREAD = 13
+"""Interfaces that one dumpcap listens to where there may be several: to start one costs as much as 6 interfaces."""
 HELD_SECONDS = 0.3
 """Longer than a frame can stay in dumpcap's ring."""
 
@@ -41,23 +44,25 @@ class _Part:
     labels: tuple[str, ...]
     path: Path
     capture: Capture
-    stats: CaptureStats | None = None
+    taken: Taken | None = None
 
 
 @dataclass
 class _Running:
-    """`files`: one a node, which has all of its parts once the capture is stopped."""
+    """`files`: one a node, which has all of its parts once the capture is stopped. `overlap`: a port has moved, and
+    several parts may have the same packets."""
 
     files: dict[str, Path]
     snaplen: int
     limit: int
     parts: list[_Part] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    overlap: bool = False
     offsets: dict[tuple[Path, bytes], tuple[int, int]] = field(default_factory=dict)
 
     @property
     def live(self) -> list[_Part]:
-        return [part for part in self.parts if part.stats is None]
+        return [part for part in self.parts if part.taken is None]
 
     def paths(self, node: str) -> list[Path]:
         return [part.path for part in self.parts if part.file_of == node]
@@ -75,9 +80,11 @@ class Captures:
         return sorted(self._running)
 
     def start(
-        self, targets: Sequence[tuple[str, Sequence[str]]], directory: Path, snaplen: int, limit: int
+        self, targets: Sequence[tuple[str, Sequence[str]]], directory: Path, snaplen: int, limit: int, spread: bool
     ) -> dict[str, Any]:
         """All are capturing when this returns; if one cannot, none is left. Files are named after their nodes.
+
+        `spread`: several dumpcaps where a node has many interfaces, which begin sooner.
 
         Interfaces that are switched off (a vNIC that is not connected, the far end of a pulled cable) are left out.
         """
@@ -90,7 +97,8 @@ class Captures:
         running = _Running(files, snaplen, limit)
         try:
             for node, labels in targets:
-                running.parts.append(self._part(running, node, tuple(labels), files[node]))
+                for path, some in zip(self._paths(running, node), _portions(labels, spread), strict=False):
+                    running.parts.append(self._part(running, node, tuple(some), path))
             for part in running.parts:
                 part.capture.wait_ready()
         except BaseException:
@@ -164,6 +172,7 @@ class Captures:
 
     def _add(self, running: _Running, node: str, labels: tuple[str, ...], file_of: str, path: Path) -> None:
         """One that cannot be started makes its capture tell so at its end; the port moves all the same."""
+        running.overlap = True
         try:
             part = self._part(running, node, labels, path, file_of)
             part.capture.wait_ready()
@@ -175,17 +184,30 @@ class Captures:
     def _path_beside(self, running: _Running, node: str) -> Path:
         return next(iter(running.files.values())).parent / f"{self._network.plan.node_named[node].id}.pcapng"
 
+    def _paths(self, running: _Running, node: str) -> Iterator[Path]:
+        """For the parts of a node: its file first."""
+        yield running.files[node]
+        while True:
+            yield self._next_path(running, node)
+
     def _next_path(self, running: _Running, node: str) -> Path:
         return self._path_beside(running, node).with_suffix(f".{len(running.parts)}.pcapng")
 
     def _close(self, running: _Running, part: _Part) -> None:
         """What its end tells is kept: why it ended early, or what it lost."""
         try:
-            part.stats = part.capture.stop()
+            part.taken = part.capture.stop()
         except CannotTell as error:
             running.broken.append(f"{part.node}: {error}")
-            part.stats = CaptureStats({}, {})
+            part.taken = Taken(0, 0)
         forget(part.capture.process)
+
+    def _cut(self, running: _Running) -> None:
+        """Those whose sockets can be asked what they lost; the others are left to be stopped."""
+        for part in running.live:
+            part.taken = part.capture.cut()
+            if part.taken is not None:
+                forget(part.capture.process)
 
     def _named(self, number: int) -> _Running:
         if number not in self._running:
@@ -221,10 +243,13 @@ class Captures:
             select.select([], [], [], LOOK_SECONDS)
         return False
 
-    def stop(self, number: int) -> dict[str, Any]:
-        """Raises CannotTell when one had ended early; all are stopped even then."""
+    def stop(self, number: int, at_once: bool = False) -> dict[str, Any]:
+        """Nodes with what was received and dropped, and their files. Raises CannotTell when one had ended early; all
+        are stopped even then. `at_once`: after `settle`, for files that nobody keeps; there may be several a node."""
         running = self._named(number)
         del self._running[number]
+        if at_once:
+            self._cut(running)
         for part in running.live:
             part.capture.ask_to_stop()
         for part in running.live:
@@ -233,12 +258,16 @@ class Captures:
             raise CannotTell("; ".join(running.broken))
         said: dict[str, Any] = {}
         for part in running.parts:
-            assert part.stats is not None
-            node = said.setdefault(part.node, {"received": 0, "dropped": 0})
-            node["received"] += sum(part.stats.received.values())
-            node["dropped"] += part.stats.lost
+            assert part.taken is not None
+            node = said.setdefault(part.node, {"received": 0, "dropped": 0, "files": []})
+            node["received"] += part.taken.received
+            node["dropped"] += part.taken.lost
         for node_name, file in running.files.items():
-            _put_together(running.paths(node_name), file)
+            paths = list(dict.fromkeys(running.paths(node_name)))
+            if running.overlap or not at_once:
+                _put_together(paths, file)
+                paths = [file]
+            said.setdefault(node_name, {"received": 0, "dropped": 0})["files"] = [str(path) for path in paths]
         for node, lost in self._lost_in_switches().items():
             said.setdefault(node, {"received": 0, "dropped": 0})["lost_in_switch"] = lost
         return said
@@ -247,6 +276,12 @@ class Captures:
         """Box -> frames that its switch had no room for since this was last asked; boxes that lost none left out."""
         boxes = [node.name for node in self._network.plan.nodes if node.is_box]
         return {box: lost for box in boxes if (lost := self._network.ovs(box).frames_lost())}
+
+
+def _portions(labels: Sequence[str], spread: bool) -> list[Sequence[str]]:
+    """For each dumpcap about as many interfaces; the kernel takes 12 ms for each of one process, one after another."""
+    many = -(-len(labels) // SPREAD) if spread else 1
+    return [labels[n::many] for n in range(many)]
 
 
 class _Bytes:
@@ -292,9 +327,9 @@ def _all_alive(running: _Running) -> bool:
     return all(part.capture.alive() for part in running.live)
 
 
-def _put_together(parts: Sequence[Path], file: Path) -> None:
+def _put_together(parts: list[Path], file: Path) -> None:
     """Into the node's one file; a stream has its parts already."""
-    if [*dict.fromkeys(parts)] != [file]:
+    if parts != [file]:
         joined = file.with_suffix(".joined")
         join_segments(parts, joined)
         for path in parts:

@@ -292,14 +292,15 @@ class Verbs:
         self._network.ovs(box).mutate(bridge.name, change)
 
     def do_capture_start(
-        self, targets: Sequence[Sequence[Any]], directory: str, snaplen: int = 0, count: int = 0
-    ) -> dict[str, Any]:
+        self, targets: Sequence[Sequence[Any]], directory: str, snaplen: int = 0, count: int = 0,
+        spread: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
         """targets: [node, [interface labels]]; one pcapng a node below `directory`; returns when all are capturing.
 
         What is captured went by the rows of now: an adapter, a link or a policy may just have changed them."""
         with suppress(SystemRefused):  # a switch that has ended, which `status` says
             self._network.settle_changes()
-        return self._captures.start([(n, tuple(i)) for n, i in targets], Path(directory), snaplen, count)
+        return self._captures.start([(n, tuple(i)) for n, i in targets], Path(directory), snaplen, count, spread)
 
     def do_capture_wait(self, number: int, needles: Sequence[Sequence[Any]], seconds: float) -> bool:
         """True once each needle [node, hex, count] is in that node's file; False after `seconds`."""
@@ -321,9 +322,10 @@ class Verbs:
             sink.bind(("", port))
         self._sinks[node, port] = sink
 
-    def do_capture_stop(self, number: int) -> dict[str, Any]:
-        """Files with what dumpcap received and dropped."""
-        return self._captures.stop(number)
+    def do_capture_stop(self, number: int, at_once: bool = False) -> dict[str, Any]:
+        """Nodes with what dumpcap received and dropped, and their files. `at_once`: nobody keeps the files, and they
+        have settled."""
+        return self._captures.stop(number, at_once)
 
     def _boxes(self) -> list[str]:
         return [node.name for node in self._network.plan.nodes if node.is_box]

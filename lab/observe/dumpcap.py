@@ -9,11 +9,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.errors import CannotTell, SystemRefused
+from lab.realise.sockets import Taken, taken_in
 
 READY = b"File:"
 READY_SECONDS = 60.0
@@ -23,24 +23,12 @@ RING_MIB = 2
 QUEUE = 10_000_000
 """Packets between dumpcap's threads; its own default of 1,000 loses frames in any burst."""
 _SUMMARY = re.compile(
-    r"Packets received/dropped on interface '(.*)': (\d+)/(\d+)(?: \(pcap:\d+/dumpcap:\d+/flushed:(\d+)/)?"
+    r"Packets received/dropped on interface '.*': (\d+)/(\d+)(?: \(pcap:\d+/dumpcap:\d+/flushed:(\d+)/)?"
 )
 """What was flushed was waiting to be written when the capture was told to end: it came at the end, and is not lost."""
 
 Spawn = Callable[..., subprocess.Popen[Any]]
 """Starts a command in the right namespace; keyword arguments are Popen's."""
-
-
-@dataclass(frozen=True)
-class CaptureStats:
-    """By interface: frames written, and frames lost on the way into the file."""
-
-    received: dict[str, int]
-    dropped: dict[str, int]
-
-    @property
-    def lost(self) -> int:
-        return sum(self.dropped.values())
 
 
 def command_line(interfaces: Sequence[str], snaplen: int = 0, comment: str = "", count: int = 0) -> list[str]:
@@ -106,7 +94,20 @@ class Capture:
             self._asked = True
             self.process.send_signal(signal.SIGINT)
 
-    def stop(self) -> CaptureStats:
+    def cut(self) -> Taken | None:
+        """End it at once, when all that matters has had its time to get into the file: dumpcap's own stop takes 0.3 s.
+        The kernel tells of its sockets what dumpcap would have told; the file may end within a packet. None, and it is
+        to be stopped, where they cannot be asked or it had ended by itself."""
+        try:
+            taken = taken_in(self.process.pid)
+        except (SystemRefused, OSError):
+            return None
+        if not self.alive():
+            return None
+        self.process.kill()
+        return taken
+
+    def stop(self) -> Taken:
         """The file is whole on return; the process may live a little longer (`forget` it).
 
         Raises CannotTell when dumpcap failed (a full disk, an interface that went away) or had ended by itself
@@ -123,8 +124,8 @@ class Capture:
         if not found:
             raise CannotTell(f"the capture did not say what it lost: dumpcap: {self._last_words()}")
         # With a limit, dumpcap counts as dropped what came after it.
-        lost = {n: 0 if limited else int(dropped) - int(flushed or 0) for n, _, dropped, flushed in found}
-        return CaptureStats({n: int(got) for n, got, _, _ in found}, lost)
+        lost = 0 if limited else sum(int(dropped) - int(flushed or 0) for _, dropped, flushed in found)
+        return Taken(sum(int(got) for got, _, _ in found), lost)
 
     def _read_summary(self) -> bool:
         """True once dumpcap has told what it lost at every interface and complained of nothing: the file is whole

@@ -18,7 +18,7 @@ from lab.plan.pswitch import LEARNED, SECURED
 from lab.plan.types import Bridge, Port, Row
 from lab.realise.kernel_rows import for_kernel
 from lab.realise.run import forget, run, spawn, wait_until
-from lab.realise.sockets import deepen_packet_sockets, frames_lost, send_room
+from lab.realise.sockets import deepen_packet_sockets, send_room, taken_in
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
@@ -131,7 +131,7 @@ class OpenVSwitch:
         """Frames that found no room on their way into the switch since this was last asked: in a packet socket or, in
         the kernel datapath, on the way to ovs-vswitchd, which decides about the first frame of each kind."""
         if self.datapath == "user":
-            return frames_lost(self._daemons[-1].pid)
+            return taken_in(self._daemons[-1].pid).lost
         lost = sum(map(int, _UPCALLS_LOST.findall(self.appctl("dpctl/show"))))
         since, self._lost_before = lost - self._lost_before, lost
         return since

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from lab.errors import SystemRefused
 
@@ -59,13 +60,20 @@ def send_room(pid: int) -> int:
     return min(rooms, default=0)
 
 
-def frames_lost(pid: int) -> int:
-    """Frames that the packet sockets of process `pid` had no room for since this was last asked."""
-    lost = 0
+class Taken(NamedTuple):
+    """Frames that sockets took in, and that they had no room for."""
+
+    received: int
+    lost: int
+
+
+def taken_in(pid: int) -> Taken:
+    """By the packet sockets of process `pid` since this was last asked, by itself or by anybody else."""
+    received = lost = 0
     for handle in _sockets(pid):
-        _, dropped = struct.unpack("II", handle.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
-        lost += dropped
-    return lost
+        every, dropped = struct.unpack("II", handle.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        received, lost = received + every - dropped, lost + dropped
+    return Taken(received, lost)
 
 
 def _sockets(pid: int) -> Iterator[socket.socket]:

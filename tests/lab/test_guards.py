@@ -15,6 +15,7 @@ import pytest
 
 from lab.answers.campaign import Campaign
 from lab.answers.verify import verify
+from lab.client import places_of
 from lab.errors import CannotTell
 from lab.frame import DropReason
 from lab.plan.tables import PUSH_TAG
@@ -22,6 +23,7 @@ from lab.plan.types import Bridge, Row
 from lab.realise.run import wait_until
 from lab.report.verify import Report
 from lab.running import RunningLab
+from traffic.frames import FrameSpec, build
 
 ROOT = Path(__file__).resolve().parents[2]
 TO_WEB1 = "reg0=0xa,dl_dst=00:50:56:00:00:01"
@@ -178,3 +180,22 @@ def test_a_capture_that_somebody_ended_politely_is_no_evidence_either(
     monkeypatch.setattr(Campaign, "settle", settle_and_end_one)
     with pytest.raises(CannotTell, match="ended by somebody else"):
         vlab.verify()
+
+
+def test_what_a_capture_lost_is_known_without_its_last_words(vlab: RunningLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`where` keeps no files, so dumpcap is not asked to stop: the kernel tells what its sockets had no room for."""
+    assert vlab.where("web1", "web2").agrees
+    settle = Campaign.settle
+    web1 = places_of(vlab.client.topology)["web1.eth0"]
+    noise = build(FrameSpec(web1.mac, "ff:ff:ff:ff:ff:ff", min_size=1400))
+
+    def flood_and_settle(running: Campaign) -> None:
+        deaf = dumpcap_of(vlab, "tor1")
+        os.kill(deaf, signal.SIGSTOP)
+        running.send([{"node": "web1", "interface": "eth0", "frames": [noise.hex()], "count": 6000}])
+        os.kill(deaf, signal.SIGCONT)
+        settle(running)
+
+    monkeypatch.setattr(Campaign, "settle", flood_and_settle)
+    with pytest.raises(CannotTell, match=r"the capture lost frames: \d+ at tor1"):
+        vlab.where("web1", "web2")
