@@ -112,10 +112,10 @@ def test_each_way_of_a_flow_is_drawn_and_can_be_picked(browser: Any, tmp_path: P
     topology = topology_named("where-is-my-data")
     opened(browser, tmp_path, page_of(topology, both_ways(topology, "web1.eth0", "web2.eth0")))
     rows = browser.find_elements("css selector", "#ways tbody tr")
-    assert len(browser.find_elements("css selector", "#courses polyline")) == len(rows) == 5
+    assert len(browser.find_elements("css selector", "#courses polyline")) == len(rows) == 7
     assert "1 of 2 frames" in rows[-1].text
     rows[-1].find_element("tag name", "button").click()
-    assert [row.get_attribute("aria-current") for row in rows] == ["false"] * 4 + ["true"]
+    assert [row.get_attribute("aria-current") for row in rows] == ["false"] * 6 + ["true"]
     assert step(browser) == "hop 5 of 5"
     browser.find_element("id", "others").click()
     assert not browser.find_element("id", "courses").is_displayed()
@@ -155,7 +155,7 @@ def test_on_paper_every_way_is_there_and_no_button(browser: Any, tmp_path: Path)
     with on_paper(browser):
         assert displayed(browser, ".paper", ".bar") == [True, False]
         assert not browser.find_element("id", "hops").is_displayed()
-        assert len(browser.find_elements("css selector", ".paper table")) == 5
+        assert len(browser.find_elements("css selector", ".paper table")) == 7
 
 
 def test_on_paper_all_is_dark_on_white(browser: Any, tmp_path: Path) -> None:
