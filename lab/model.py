@@ -167,11 +167,13 @@ class Allocation:
 @dataclass(frozen=True)
 class NetworkIoControl:
     """Of a distributed switch (NIOC-1 to NIOC-21). `types`: by the API's name, all that the version knows; `pools`:
-    user-defined ones. `opt_out`: (host, pNIC) that are scheduled first come, first served (NIOC-20)."""
+    user-defined ones of version 2. `quotas`: those of version 3, which set apart a part of what is reserved for VMs on
+    all pNICs of the switch. `opt_out`: (host, pNIC) that are scheduled first come, first served (NIOC-20)."""
 
     version: int
     types: Mapping[str, Allocation]
     pools: Mapping[str, Allocation] = field(default_factory=lambda: MappingProxyType({}))
+    quotas: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
     opt_out: frozenset[PortKey] = frozenset()
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from lab.model import Allocation, NetworkIoControl, Topology
+from lab.model import Allocation, DistributedSwitch, NetworkIoControl, Topology
 from lab.nioc import Sender, rates
 
 TOLERANCE = 0.03
@@ -56,6 +56,32 @@ class Judged:
     capacity: float
     lines: tuple[Line, ...]
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A pool of one's own of version 3: bits/s, nominal, and how much of it vNICs reserve."""
+
+    switch: str
+    pool: str
+    quota: int
+    taken: int
+
+
+def quotas(topology: Topology) -> list[Quota]:
+    """Of all switches, in file order."""
+    return [
+        Quota(dvs.name, pool, quota.bits, _taken(topology, dvs, pool))
+        for dvs in topology.distributed_switches.values()
+        if dvs.network_io_control is not None
+        for pool, quota in dvs.network_io_control.quotas.items()
+    ]
+
+
+def _taken(topology: Topology, dvs: DistributedSwitch, pool: str) -> int:
+    groups = {name for name, group in dvs.port_groups.items() if group.network_pool == pool}
+    nics = (nic for nic in topology.vnics if nic.switch == dvs.name and nic.port_group in groups)
+    return sum(nic.allocation.reservation.bits for nic in nics if nic.allocation is not None)
 
 
 def judge(topology: Topology, measured: Mapping[str, Any]) -> list[Judged]:
@@ -154,8 +180,9 @@ def exit_code(judged: Sequence[Judged]) -> int:
     return 0 if Verdict.AGREES in found and found <= {Verdict.AGREES, Verdict.IDLE} else 6
 
 
-def as_json(judged: Sequence[Judged], measured: Mapping[str, Any], scale: float) -> dict[str, Any]:
+def as_json(judged: Sequence[Judged], measured: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
     """Rates in bits/s, nominal."""
+    scale = topology.speed_scale
     return {
         "schema": 1, "seconds": measured["seconds"], "idle": measured["idle"], "speed_scale": scale,
         "pnics": [
@@ -174,10 +201,22 @@ def as_json(judged: Sequence[Judged], measured: Mapping[str, Any], scale: float)
             }
             for one in judged
         ],
+        "pools": [asdict(one) for one in quotas(topology)],
     }  # fmt: skip
 
 
 COLUMNS = ("type", "shares", "reservation", "limit", "wants", "should get", "gets", "difference")
+
+
+POOL_COLUMNS = ("pool", "quota", "reserved by vNICs", "free")
+
+
+def pool_rows(topology: Topology) -> list[list[str]]:
+    """For a table of quotas; nothing without one."""
+    return [
+        [f"{one.switch} {one.pool}", *(_rate(bits) for bits in (one.quota, one.taken, one.quota - one.taken))]
+        for one in quotas(topology)
+    ]
 
 
 def rows(one: Judged, scale: float) -> list[list[str]]:

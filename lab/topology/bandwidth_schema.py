@@ -67,6 +67,7 @@ class PoolSpec(Section):
     shares: SharesValue | None = None
     limit: RateValue | None = None
     reservation: RateValue | None = None
+    quota: RateValue | None = None
     qos_tag: Annotated[int, Between(0, 7)] | None = None
 
 

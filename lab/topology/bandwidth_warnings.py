@@ -30,7 +30,7 @@ def bandwidth_warnings(topology: Topology) -> Iterator[str]:
 def _unused(dvs: DistributedSwitch, control: NetworkIoControl, nics: list[Nic]) -> Iterator[str]:
     """Pools and types that nothing can be in."""
     used = {group.network_pool for group in dvs.port_groups.values()}
-    for pool in control.pools:
+    for pool in (*control.pools, *control.quotas):
         if pool not in used:
             yield f"no port group of {dvs.name} has the pool {pool!r} (network_pool: {pool})"
     services = {service for nic in nics for service in nic.services}

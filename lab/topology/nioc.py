@@ -4,7 +4,7 @@ the reservations of VMs fit."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from lab.model import TYPE_OF_SERVICE, Allocation, DistributedSwitch, NetworkIoControl, Nic
@@ -43,16 +43,22 @@ def network_io_control(reading: Reading, name: str, spec: DistributedSwitchSpec)
         reading.wrong((*path, "version"), what, f"from {_VERSION_SINCE[version]} on")
     known = traffic_types(version, reading.spec.release)
     for pool, allotted in said.pools.items():
-        _check_pool(reading, (*path, "pools", pool), pool, allotted, version, known)
+        _check_pool(reading, (*path, "pools", pool), allotted, version, pool in known)
     _check_reserved(reading, path, name, said)
+    quotas = {pool: s.quota for pool, s in said.pools.items() if pool not in known and s.quota is not None}
+    if version == 3:
+        _check_quotas(reading, path, name, said, quotas)
     default = {kind: Allocation(LEVELS["high" if kind == VIRTUAL_MACHINE else "normal"]) for kind in known}
     types = {kind: _allocation(default[kind], said.pools.get(kind)) for kind in known}
-    pools = {pool: _allocation(Allocation(), s) for pool, s in said.pools.items() if pool not in known}
+    own = {} if version == 3 else said.pools
+    pools = {pool: _allocation(Allocation(), s) for pool, s in own.items() if pool not in known}
     opt_out = frozenset((host, pnic) for host, pnics in said.opt_out.items() for pnic in pnics)
     _check_opt_out(reading, path, spec, said)
     if not said.enabled:
         return None
-    return NetworkIoControl(version, MappingProxyType(types), MappingProxyType(pools), opt_out)
+    return NetworkIoControl(
+        version, MappingProxyType(types), MappingProxyType(pools), MappingProxyType(quotas), opt_out
+    )
 
 
 def _allocation(base: Allocation, spec: PoolSpec | NetworkSpec | None) -> Allocation:
@@ -62,21 +68,51 @@ def _allocation(base: Allocation, spec: PoolSpec | NetworkSpec | None) -> Alloca
     return Allocation(spec.shares or base.shares, spec.limit, spec.reservation or base.reservation, tag)
 
 
-def _check_pool(
-    reading: Reading, path: Path, pool: str, spec: PoolSpec, version: int, known: Iterable[str]
-) -> None:  # fmt: skip
+def _check_pool(reading: Reading, path: Path, spec: PoolSpec, version: int, is_type: bool) -> None:
     _check_allotted(reading, path, spec)
+    if not is_type and version == 1:
+        reading.wrong(path, "version 1 of Network I/O Control has no pools of one's own", "from 5.0 on", key=True)
+    elif not is_type and version == 3:
+        _check_quota_alone(reading, path, spec)
+        return
     if spec.reservation is not None and version < 3:
         what = f"version {version} of Network I/O Control has no reservations"
         reading.wrong((*path, "reservation"), what, "version: 3, from release 6.0 on", key=True)
     if spec.qos_tag is not None and version == 3:
         what = "version 3 of Network I/O Control marks nothing"
         reading.wrong((*path, "qos_tag"), what, "version: 2 has priority tags (NIOC-15)", key=True)
-    if pool not in known and version == 1:
-        reading.wrong(path, "version 1 of Network I/O Control has no pools of one's own", "from 5.0 on", key=True)
-    if pool not in known and version == 3:
-        hint = reading.nearest(pool, list(known)) or f"there is {', '.join(known)}"
-        reading.wrong(path, f"version 3 of Network I/O Control has no traffic type {pool!r}", hint, key=True)
+    if spec.quota is not None:
+        what = "a traffic type has no quota" if is_type else f"version {version} of Network I/O Control has no quotas"
+        reading.wrong((*path, "quota"), what, "pools of one's own have one, in version 3", key=True)
+
+
+def _check_quota_alone(reading: Reading, path: Path, spec: PoolSpec) -> None:
+    """Version 3 schedules no pool of one's own; a name that was meant for a traffic type has no quota."""
+    for key in ("shares", "limit", "reservation", "qos_tag"):
+        if getattr(spec, key) is not None:
+            what = f"{path[-1]!r} is no traffic type, and a pool of one's own in version 3 has no {key}"
+            known = traffic_types(3, reading.spec.release)
+            hint = reading.nearest(str(path[-1]), list(known)) or f"quota: alone, or one of {', '.join(known)}"
+            reading.wrong((*path, key), what, hint, key=True)
+            return
+    if spec.quota is None:
+        what = f"version 3 of Network I/O Control has no traffic type {path[-1]!r}, and a pool of one's own has a quota"
+        hint = reading.nearest(str(path[-1]), list(traffic_types(3, reading.spec.release))) or "quota: 1G"
+        reading.wrong(path, what, hint, key=True)
+
+
+def _check_quotas(
+    reading: Reading, path: Path, name: str, spec: NetworkIoControlSpec, quotas: Mapping[str, Rate]
+) -> None:
+    """Together at most what is reserved for VMs on all pNICs of the switch."""
+    virtual = spec.pools.get(VIRTUAL_MACHINE)
+    reserved = virtual.reservation.bits if virtual and virtual.reservation else 0
+    pnics = len(_speeds(reading, reading.spec.distributed_switches[name]))
+    total = sum(quota.bits for quota in quotas.values())
+    if total > reserved * pnics:
+        what = f"the quotas are {Rate(total)} together, and {Rate(reserved * pnics)} are reserved for VMs"
+        hint = f"a higher reservation of virtualMachine: it counts on each of the {pnics} pNICs of {name}"
+        reading.wrong((*path, "pools", list(quotas)[-1], "quota"), what, hint)
 
 
 def _check_allotted(reading: Reading, path: Path, spec: PoolSpec | NetworkSpec) -> None:
@@ -161,17 +197,28 @@ def priority(control: NetworkIoControl | None, pool: str | None, services: Seque
 def check_admission(
     reading: Reading, switches: Mapping[str, DistributedSwitch], nics: Iterable[tuple[Path, Nic]]
 ) -> None:
-    """A VM is not powered on when its vNIC's reservation does not fit into what is reserved for VMs (NIOC-14)."""
-    used: dict[tuple[str, str], int] = defaultdict(int)
+    """A VM is not powered on when its vNIC's reservation does not fit into what is reserved for VMs (NIOC-14), on its
+    host's pNICs and in the quota of its port group's pool."""
+    used: dict[tuple[str, ...], int] = defaultdict(int)
     for path, nic in nics:
         dvs = switches.get(nic.switch)
-        control = dvs and dvs.network_io_control
-        if dvs is None or not control or nic.allocation is None or not nic.allocation.reservation.bits:
-            continue
-        offered = control.types[VIRTUAL_MACHINE].reservation.bits * len(dvs.pnics(nic.host))
-        key = (nic.host, nic.switch)
-        used[key] += nic.allocation.reservation.bits
-        if used[key] > offered:
-            what = f"{nic.owner} cannot be powered on: VMs of {nic.host} reserve {Rate(used[key])}, {Rate(offered)} fit"
-            hint = f"a higher reservation of virtualMachine on {nic.switch} (NIOC-14)"
-            reading.wrong((*path, "reservation"), what, hint)
+        if dvs is not None and dvs.network_io_control and nic.allocation and nic.allocation.reservation.bits:
+            for whose, key, offered, hint in _rooms(dvs, dvs.network_io_control, nic):
+                used[key] += nic.allocation.reservation.bits
+                if used[key] > offered:
+                    what = f"VMs {whose} reserve {Rate(used[key])}, {Rate(offered)} fit"
+                    reading.wrong((*path, "reservation"), f"{nic.owner} cannot be powered on: {what}", hint)
+
+
+def _rooms(
+    dvs: DistributedSwitch, control: NetworkIoControl, nic: Nic
+) -> Iterator[tuple[str, tuple[str, ...], int, str]]:
+    """(whose it is, its key, bits/s, how there is more) of everything that a vNIC's reservation must fit into."""
+    host = control.types[VIRTUAL_MACHINE].reservation.bits * len(dvs.pnics(nic.host))
+    more = f"a higher reservation of virtualMachine on {dvs.name} (NIOC-14)"
+    yield f"of {nic.host}", (dvs.name, nic.host), host, more
+    group = dvs.port_groups.get(nic.port_group)
+    if group is not None and group.network_pool in control.quotas:
+        pool = str(group.network_pool)
+        more = f"a higher quota of {pool} on {dvs.name}"
+        yield f"of the pool {pool}", (dvs.name, "pool", pool), control.quotas[pool].bits, more

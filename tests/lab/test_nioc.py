@@ -17,7 +17,7 @@ from lab.client import LabClient
 from lab.errors import UsageError
 from lab.frame import Point
 from lab.realise.run import wait_until
-from lab.report.nioc import BUSY_IDLE, Verdict, exit_code, judge
+from lab.report.nioc import BUSY_IDLE, Verdict, exit_code, judge, quotas
 from traffic.load import Outcome
 
 vlab_topology = "nioc.yaml"
@@ -218,6 +218,21 @@ def test_nioc_14_a_vnics_reservation_that_does_not_fit_is_refused(vlab: RunningL
             vlab.set("vnic web1.eth0", "reservation=2001M")
         vlab.set("vnic web1.eth0", "reservation=2G", "shares=50")
         vlab.set("vnic web1.eth0", "reservation=", "shares=")
+
+
+def test_nioc_14_nor_one_that_does_not_fit_into_the_quota_of_its_pool(vlab: RunningLab) -> None:
+    with version_3(vlab, f"{POOLS}.virtualMachine.reservation=1G"):
+        vlab.set("switch dvs0", f"{POOLS}.gold.quota=500M")
+        vlab.set("port-group web", "network_pool=gold")
+        with pytest.raises(UsageError, match="VMs of the pool gold reserve 501M, 500M fit"):
+            vlab.set("vnic web1.eth0", "reservation=501M")
+        vlab.set("vnic web1.eth0", "reservation=500M")
+        assert [(one.quota, one.taken) for one in quotas(vlab.client.topology)] == [(5 * 10**8, 5 * 10**8)]
+        with pytest.raises(UsageError, match="VMs of the pool gold reserve 500M, 499M fit"):
+            vlab.set("switch dvs0", f"{POOLS}.gold.quota=499M")
+        vlab.set("vnic web1.eth0", "reservation=")
+        vlab.set("port-group web", "network_pool=")
+        vlab.set("switch dvs0", f"{POOLS}.gold=")
 
 
 def priorities(lab: RunningLab, sender: str, receiver: str) -> set[int]:

@@ -16,6 +16,7 @@ from lab.model import Topology
 from lab.nioc import Sender, divided, guaranteed, rates
 from lab.plan import compile_plan
 from lab.plan.queues import Bucket, Tree, shortened
+from lab.report.nioc import Quota, quotas
 from lab.teaming import initial_state
 from lab.topology import read_topology, warnings
 
@@ -100,6 +101,14 @@ WRONG = [
     pytest.param({"web1": "shares: high"}, "shares", "need version 3 of Network I/O Control"),
     pytest.param({"nioc": control("", 2), "web1": "limit: 1G"}, "limit", "need version 3 of Network I/O Control"),
     pytest.param({"nioc": control(""), "web1": "reservation: 1G"}, "reservation", "web1 cannot be powered on"),
+    pytest.param({"nioc": control("gold: {}"), "web": "network_pool: gold"}, "gold", "a pool of one's own has a quota"),
+    pytest.param({"nioc": control("gold: {shares: 80}"), "web": "network_pool: gold"}, "shares", "has no shares"),
+    pytest.param({"nioc": control("gold: {quota: 1G}", 2)}, "quota", "version 2 of Network I/O Control has no quotas"),
+    pytest.param({"nioc": control("nfs: {quota: 1G}")}, "quota", "a traffic type has no quota"),
+    pytest.param({"nioc": control("virtualMachine: {reservation: 1G}, gold: {quota: 1G}, silver: {quota: 1001M}")},
+                 "quota", "the quotas are 2.001G together, and 2G are reserved for VMs"),
+    pytest.param({"nioc": control("virtualMachine: {reservation: 1G}, gold: {quota: 1G}"), "web": "network_pool: gold",
+                  "web1": "reservation: 1100M"}, "reservation", "VMs of the pool gold reserve 1.1G, 1G fit"),
     pytest.param({"nioc": "network_io_control: {opt_out: {esx1: [vmnic2]}}"}, "opt_out", "no pNIC of this switch"),
 ]  # fmt: skip
 
@@ -116,6 +125,7 @@ def test_a_mistake_about_bandwidth_is_told_with_its_place(slots: Mapping[str, st
 
 SURPRISING = [
     ({"nioc": control("gold: {}", 2)}, "no port group of dvs0 has the pool 'gold'"),
+    ({"nioc": control("virtualMachine: {reservation: 1G}, gold: {quota: 1G}")}, "no port group of dvs0 has the pool"),
     ({"nioc": control("vsan: {limit: 1G}")}, "'vsan' is allotted bandwidth on dvs0, and no adapter there sends it"),
     ({"nioc": control(""), "services": "vmotion, nfs"}, "esx1.vmk0 has several services"),
 ]
@@ -125,6 +135,21 @@ SURPRISING = [
 def test_what_will_surprise_is_told(slots: Mapping[str, str], what: str) -> None:
     assert [line for line in warnings(lab(**slots)) if what in line]
     assert not [line for line in warnings(lab()) if what in line]
+
+
+GOLD = {"nioc": control("virtualMachine: {reservation: 1G}, gold: {quota: 1G}"), "web": "network_pool: gold"}
+
+
+def test_a_quota_is_taken_by_what_vnics_of_its_port_groups_reserve() -> None:
+    """A pool of version 3 is admission alone: nothing is scheduled by it."""
+    topology = lab(**GOLD, web1="reservation: 400M")
+    assert quotas(topology) == [Quota("dvs0", "gold", 10**9, 400 * 10**6)]
+    assert tree(topology) == tree(lab(nioc=control("virtualMachine: {reservation: 1G}"), web1="reservation: 400M"))
+
+
+def test_a_port_group_without_a_pool_takes_nothing_of_a_quota() -> None:
+    topology = lab(nioc=GOLD["nioc"], web1="reservation: 1100M")
+    assert quotas(topology) == [Quota("dvs0", "gold", 10**9, 0)]
 
 
 # -- who gets what
