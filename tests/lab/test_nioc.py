@@ -166,6 +166,23 @@ def test_nioc_06_before_version_3_a_limit_is_the_hosts(vlab: RunningLab) -> None
         assert_both_send(vlab, 8)
 
 
+def of_vms(answer: Mapping[str, Any]) -> list[float]:
+    """Mbit/s on each uplink, the least first."""
+    return sorted(sent(answer, pnic).get("virtualMachine", 0) for pnic in ("vmnic0", "vmnic1"))
+
+
+@pytest.mark.parametrize(("flows", "wanted"), [
+    pytest.param((udp("web1", "m6", "3200M"),), (0, 20), id="one vNIC"),
+    pytest.param((udp("web1", "m6", "3200M"), udp("web2", "m7", "3200M")), (20, 20), id="two vNICs"),
+])  # fmt: skip
+def test_team_pid_3_a_vnic_never_gets_more_than_one_uplink(
+    vlab: RunningLab, flows: tuple[Flow, ...], wanted: tuple[float, float]
+) -> None:
+    judged_when_quiet(
+        vlab, flows, lambda answer: of_vms(answer) == pytest.approx(wanted, abs=TOLERANCE * LINK / 1e6), wanted
+    )
+
+
 def test_nioc_06_an_uplink_gets_what_the_other_does_not_need(vlab: RunningLab) -> None:
     """The limit is divided evenly at first; a second later nearly all of it is where it is wanted."""
     with changed(vlab, "switch dvs0", f"{POOLS}.virtualMachine.limit=800M", back=(f"{POOLS}.virtualMachine.limit=",)):
