@@ -67,13 +67,12 @@ class Case:
 
 
 @st.composite
-def cases(draw: Any, shots: int, wires: bool = False, chassis: bool = False) -> Case:
-    """A topology with `shots` frames. `wires`: without what changes by itself in a running lab; `chassis`: surely with
-    one."""
+def cases(draw: Any, shots: int, wires: bool = False, chassis: bool = False, stretch: bool = False) -> Case:
+    """A topology with `shots` frames. `wires`: without what changes by itself in a running lab; `chassis`, `stretch`:
+    surely with one."""
     dice = Dice(draw)
-    text = yaml.dump(
-        _document(dice, wires, chassis), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=120
-    )
+    document = _document(dice, wires, chassis, stretch)
+    text = yaml.dump(document, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=120)
     topology = read_topology(text, "drawn.yaml")
     state = draw_state(dice, topology)
     state = state if wires else with_seen(dice, topology, state)
@@ -100,13 +99,13 @@ class _Drawing:
         return RELEASES.index(self.release) >= RELEASES.index(release)
 
 
-def _document(dice: Dice, wires: bool, chassis: bool) -> Section:
+def _document(dice: Dice, wires: bool, chassis: bool, stretch: bool) -> Section:
     release = dice.pick(("7.0", "6.7", "5.0", "6.7", "8.0", "6.5", "5.1", "4.1"))
     doc: Section = {"name": "drawn", "release": release}
     drawing = _Drawing(dice, release, doc, lags=not wires)
     if dice.chance(50):
         doc["knobs"] = _knobs(dice)
-    _physical(drawing, wires)
+    _physical(drawing, wires, stretch)
     _hosts(drawing)
     draw_channels(dice, doc, wires)
     if chassis or (not wires and dice.chance(30)):
@@ -134,15 +133,15 @@ def _knobs(dice: Dice) -> Section:
 # -- the physical network
 
 
-def _physical(drawing: _Drawing, wires: bool) -> None:
+def _physical(drawing: _Drawing, wires: bool, stretch: bool) -> None:
     """In a running lab a guarded port goes down, and spanning tree decides for itself."""
     dice = drawing.dice
-    names = [f"tor{n}" for n in range(1, dice.number(1, 3) + 1)]
-    stp = not wires and dice.chance(30)
+    names = [f"tor{n}" for n in range(1, dice.number(2 if stretch else 1, 3) + 1)]
+    stp = not wires and not stretch and dice.chance(30)
     drawing.doc["physical_switches"] = {name: _pswitch(dice, stp) for name in names}
     for switch in drawing.doc["physical_switches"].values() if wires else ():
         switch.pop("bpdu_guard", None)
-    if not wires and not stp and len(names) > 1 and dice.chance(30):
+    if stretch or (not wires and not stp and len(names) > 1 and dice.chance(30)):
         _stretched(drawing, names)
         return
     cables = [{"ends": [dice.pick(names[:n]), name], **_wire(dice)} for n, name in enumerate(names) if n]
