@@ -14,7 +14,6 @@ frame came in by, and reg5 and reg6 may be channels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from lab.frame import BPDU_MACS, CDP_MAC, LACP_ETHERTYPE, LLDP_MAC, LOOP_ETHERTYPE, DropReason
 from lab.model import (
@@ -22,19 +21,17 @@ from lab.model import (
     VLAN_MAX,
     PhysicalPort,
     PhysicalSwitch,
-    Pvlan,
     PvlanKind,
     PvlanMap,
     Ranges,
-    Tagging,
     Topology,
-    VlanPolicy,
 )
 from lab.plan import arping, modules, stretching
-from lab.plan.clients import accepted_vlans, domain
+from lab.plan.clients import domain
 from lab.plan.hashing import Tables, channel_hash, choose
 from lab.plan.hashing import rows_of as hash_rows
 from lab.plan.names import box_mac
+from lab.plan.pswitch_ports import SwitchPort, channels_of, port_of
 from lab.plan.stretching import Members
 from lab.plan.tables import GROUP, KEEP_PRIORITY, POP_TAG, PUSH_TAG, drop
 from lab.plan.types import CHANNELS_FROM, Row
@@ -76,52 +73,12 @@ _GROUP_SOURCE = "dl_src=01:00:00:00:00:00/01:00:00:00:00:00"
 _DST, _SRC, _KEPT = "NXM_OF_ETH_DST[]", "NXM_OF_ETH_SRC[]", "OXM_OF_PKT_REG4[0..47]"
 
 
-@dataclass(frozen=True)
-class _Port:
-    """A port, or a channel as one: then it has `members`, and of them `forwarding` do.
-
-    `hears`: VLANs whose frames leave there; `live`: up and not shut; `edge`: to a host or machine; `shut`: why it takes
-    nothing in; `waits`: VLANs that another uplink of a module has, taken from what `config` says."""
-
-    number: int
-    config: PhysicalPort
-    hears: Ranges
-    own: Pvlan | None
-    edge: bool
-    live: bool
-    shut: tuple[DropReason, str] | None
-    members: tuple[int, ...] = ()
-    forwarding: tuple[int, ...] = ()
-    waits: Ranges = ()
-
-    @property
-    def here(self) -> str:
-        return f"reg15={self.number:#x}" if self.members else f"in_port={self.number}"
-
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """OpenFlow ports by which frames come in there."""
-        return self.members or (self.number,)
-
-    def spans(self) -> Iterator[tuple[int, int, bool]]:
-        """(lowest VLAN, highest VLAN, leaves tagged) of all that it hears; none twice."""
-        native = self.config.native if self.config.access is None else None
-        if native is not None:
-            yield native, native, False
-        for low, high in self.hears:
-            if native is not None and low <= native <= high:
-                pieces = [(low, native - 1), (native + 1, high)]
-            else:
-                pieces = [(low, high)]
-            yield from ((a, b, self.config.access is None) for a, b in pieces if a <= b)
-
-
 def rows_of(
     switch: PhysicalSwitch, ports: Mapping[int, tuple[str, PhysicalPort]], edges: frozenset[str], state: State
 ) -> tuple[Row, ...]:
     """`ports`: OpenFlow number -> (label, configuration); `edges`: labels of those to hosts and machines."""
-    all_ports = [_port(switch, number, *named, edges, state) for number, named in ports.items()]
-    channels = _channels(all_ports)
+    all_ports = [port_of(switch, number, *named, edges, state) for number, named in ports.items()]
+    channels = channels_of(all_ports)
     rows = [row for port in all_ports for row in (*_receive(switch, port, channels), *_vlan_in(switch, port))]
     rows += _private(switch)
     rows += _security(switch, all_ports)
@@ -165,63 +122,10 @@ def columns_of_bridge(switch: PhysicalSwitch) -> tuple[tuple[str, str], ...]:
     return (room, ("rstp_enable", "true"), ("other_config:rstp-address", f'"{box_mac(switch.name)}"'))
 
 
-def _port(
-    switch: PhysicalSwitch, number: int, label: str, config: PhysicalPort, edges: frozenset[str], state: State
-) -> _Port:
-    key = (switch.name, label)
-    waits = modules.waiting(switch, label, config, state)
-    config = modules.without(config, waits)
-    own = switch.pvlans.get(config.access) if config.access is not None else None
-    shut = None
-    if key in state.blocked:
-        shut = DropReason.PSWITCH_BLOCKED, "TEAM-F-1"
-    elif key in state.discarding:
-        shut = DropReason.PSWITCH_STP, "TEAM-F-1"
-    elif config.lacp and key not in state.channel_members:
-        shut = DropReason.PSWITCH_CHANNEL, "LACP-6"
-    deaf = shut is None and key in state.deaf
-    return _Port(
-        number=number,
-        config=config,
-        hears=_heard(config, own, switch.pvlans),
-        own=own,
-        edge=label in edges,
-        live=key not in state.links_down and shut is None,
-        shut=(DropReason.PSWITCH_DEAF, "L2S-10") if deaf else shut,
-        waits=waits,
-    )
-
-
-def _channels(ports: Iterable[_Port]) -> list[_Port]:
-    """Members are configured alike, so a channel is what its first one is."""
-    members: dict[int, list[_Port]] = {}
-    for port in ports:
-        if port.config.channel is not None:
-            members.setdefault(port.config.channel, []).append(port)
-    return [
-        replace(
-            group[0],
-            number=CHANNELS_FROM + number,
-            live=any(port.live for port in group),
-            members=tuple(port.number for port in group),
-            forwarding=tuple(port.number for port in group if port.live),
-        )
-        for number, group in members.items()
-    ]
-
-
-def _heard(config: PhysicalPort, own: Pvlan | None, pvlans: PvlanMap) -> Ranges:
-    if config.access is None:
-        return config.trunk
-    if own is None:
-        return ((config.access, config.access),)
-    return accepted_vlans(VlanPolicy(Tagging.PVLAN, own.secondary, pvlan=own), pvlans)
-
-
 # -- in
 
 
-def _receive(switch: PhysicalSwitch, port: _Port, channels: Iterable[_Port]) -> Iterator[Row]:
+def _receive(switch: PhysicalSwitch, port: SwitchPort, channels: Iterable[SwitchPort]) -> Iterator[Row]:
     reason, why = port.shut or (None, "")
     if port.config.lacp and reason in (None, DropReason.PSWITCH_CHANNEL):
         match = f"{port.here},dl_type={LACP_ETHERTYPE:#06x}"
@@ -246,7 +150,7 @@ def _receive(switch: PhysicalSwitch, port: _Port, channels: Iterable[_Port]) -> 
     yield Row(RECEIVE, 100, port.here, f"{kept}goto_table:{VLAN_IN}")
 
 
-def _vlan_in(switch: PhysicalSwitch, port: _Port) -> Iterator[Row]:
+def _vlan_in(switch: PhysicalSwitch, port: SwitchPort) -> Iterator[Row]:
     here, number, config = port.here, port.number, port.config
     unknown = "PVN-10" if switch.module else "VLAN-13"
     yield from modules.standby(here, number, port.waits, VLAN_IN)
@@ -284,7 +188,7 @@ def _vlan_register(switch: PhysicalSwitch) -> str:
     return "NXM_NX_REG4[]" if switch.pvlans else "NXM_NX_REG0[]"
 
 
-def _security(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
+def _security(switch: PhysicalSwitch, ports: Iterable[SwitchPort]) -> Iterator[Row]:
     if switch.port_security is None:
         return
     onward = f"goto_table:{SOURCE}"
@@ -306,7 +210,7 @@ def _security(switch: PhysicalSwitch, ports: Iterable[_Port]) -> Iterator[Row]:
         yield Row(LIMIT, 10, here, onward)
 
 
-def _learning(switch: PhysicalSwitch, ends: Iterable[_Port], channels: Sequence[_Port]) -> Iterator[Row]:
+def _learning(switch: PhysicalSwitch, ends: Iterable[SwitchPort], channels: Sequence[SwitchPort]) -> Iterator[Row]:
     """The CAM is looked up by destination, so for the source's own entry the two change places for a moment.
 
     Once the tables change, Open vSwitch goes through these rows again for each flow that it forwards by itself. There
@@ -346,7 +250,7 @@ def _lookup() -> Iterator[Row]:
     yield Row(KNOWN, 0, "", f"goto_table:{FLOOD}", "unknown, or learned on a port that is down")
 
 
-def _known(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
+def _known(port: SwitchPort, pvlans: PvlanMap) -> Iterator[Row]:
     number = port.number
     out = f"reg5={number:#x}"
     for one in port.inputs:
@@ -363,7 +267,7 @@ def _known(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
         yield Row(KNOWN, 50, f"{out},{vlans}".rstrip(","), leave, why)
 
 
-def _isolated(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
+def _isolated(port: SwitchPort, pvlans: PvlanMap) -> Iterator[Row]:
     """Learned there in the primary VLAN, but not to be heard there in the VLAN that the frame is in."""
     heard = {vlan for vlan in pvlans if any(low <= vlan <= high for low, high, _ in port.spans())}
     primaries = {pvlans[vlan].primary for vlan in heard}
@@ -374,7 +278,7 @@ def _isolated(port: _Port, pvlans: PvlanMap) -> Iterator[Row]:
         yield drop(KNOWN, 150, match, DropReason.PVLAN_ISOLATED, why if port.own else "PVL-8", port.number)
 
 
-def _flood(live: Iterable[_Port]) -> Iterator[Row]:
+def _flood(live: Iterable[SwitchPort]) -> Iterator[Row]:
     """Open vSwitch never sends a frame back to the port that it came from."""
     live = list(live)
     blocks = _blocks(live)
@@ -407,7 +311,7 @@ def _flood_to(members: Members, inputs: Mapping[int, tuple[int, ...]], match: st
             yield drop(FLOOD, priority + 10, alone, DropReason.PSWITCH_NO_RECEIVER, "its only port", only)
 
 
-def _channels_out(switch: PhysicalSwitch, live: Sequence[_Port]) -> Iterator[Row]:
+def _channels_out(switch: PhysicalSwitch, live: Sequence[SwitchPort]) -> Iterator[Row]:
     """A frame for a channel (reg5) leaves by one member (reg6), and not if it came in by one."""
     recipe = channel_hash(switch.channel_hash)
     recipes = {recipe: 1}
@@ -434,7 +338,7 @@ def _channels_out(switch: PhysicalSwitch, live: Sequence[_Port]) -> Iterator[Row
         yield from hash_rows(recipes, counts, HASHING)
 
 
-def _blocks(ports: Iterable[_Port]) -> dict[Members, Ranges]:
+def _blocks(ports: Iterable[SwitchPort]) -> dict[Members, Ranges]:
     """Those that hear them -> VLAN ranges; ranges that nobody hears are left out."""
     spans = [(low, high + 1, (port.number, tagged)) for port in ports for low, high, tagged in port.spans()]
     cuts = sorted({edge for low, after, _ in spans for edge in (low, after)})
