@@ -158,6 +158,26 @@ def test_on_paper_every_way_is_there_and_no_button(browser: Any, tmp_path: Path)
         assert len(browser.find_elements("css selector", ".paper table")) == 5
 
 
+BROKEN = """const lines = (cell) => { const r = document.createRange(); r.selectNodeContents(cell);
+  return new Set([...r.getClientRects()].map((box) => Math.round(box.top))).size; };
+return [...document.querySelectorAll(arguments[0])].filter((cell) => !cell.textContent.includes(" ") && lines(cell) > 1)
+  .map((cell) => cell.textContent);"""
+"""Single words that stand on more than one line."""
+
+
+def test_on_paper_no_figure_and_no_word_of_the_hops_is_broken(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page_of(topology, both_ways(topology, "web1.eth0", "web2.eth0")))
+    wide = browser.get_window_size()
+    browser.set_window_size(700, 900)  # an A4 page between its margins
+    with on_paper(browser):
+        cells = browser.execute_script("return document.querySelectorAll('.paper td').length")
+        broken = browser.execute_script(BROKEN, ".paper td:not(:nth-child(5)), th:not(.side):not(.top)")
+    browser.set_window_size(wide["width"], wide["height"])
+    assert cells > 100
+    assert broken == []
+
+
 def test_on_paper_all_is_dark_on_white(browser: Any, tmp_path: Path) -> None:
     topology = topology_named("where-is-my-data")
     opened(browser, tmp_path, page(topology, answer(topology, "web1.eth0", "web2.eth0")))
