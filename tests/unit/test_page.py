@@ -22,6 +22,8 @@ from lab.report.verify import Report
 from traffic.frames import layers
 
 ROOT = Path(__file__).resolve().parents[2]
+NARROWEST = 120
+"""No pSwitch is drawn narrower (px)."""
 
 
 @pytest.mark.parametrize("file", sorted(path.stem for path in (ROOT / "topologies").glob("*.yaml")))
@@ -36,6 +38,21 @@ def test_a_picture_has_every_place_where_a_hop_can_be(file: str) -> None:
     assert len(ends) > 10
     assert ends <= drawn.anchors.keys()
     assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in drawn.anchors.values())
+
+
+@pytest.mark.parametrize("file", ["l2-stretch-vxlan", "l2-stretch-trunk", "where-is-my-data", "pvnic-chassis"])
+def test_no_cable_of_a_machine_passes_behind_a_pswitch(file: str) -> None:
+    topology = topology_named(file)
+    drawn = picture(topology)
+    middles = {name: drawn.anchors[name, name] for name in topology.physical_switches}
+    tried = 0
+    for machine in topology.machines.values():
+        (x, top), (_, bottom) = drawn.anchors[machine.name, "eth0"], drawn.anchors[machine.switch, machine.name]
+        assert top < bottom
+        tried += 1
+        behind = [name for name, (at, y) in middles.items() if top < y < bottom and abs(x - at) < NARROWEST / 2]
+        assert not behind, machine.name
+    assert tried
 
 
 def test_no_two_guests_are_drawn_in_one_place() -> None:
