@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lab.frame import BROADCAST, Frame, Hop
@@ -30,11 +30,17 @@ class Onlooking:
 
 @dataclass(frozen=True)
 class Asking:
-    """The frame and the labels of its two ends, in the topology as it was."""
+    """The frame, the labels of its two ends and every VLAN that it was in, in the topology as it was."""
 
     topology: Topology
     frame: Frame
     ends: tuple[str, str]
+    vids: frozenset[int]
+
+
+def vids_on(trails: Iterable[Sequence[Hop]]) -> frozenset[int]:
+    """Those of all tags, inner ones too: a tag that is taken off leaves the one behind it."""
+    return frozenset(tag.vid for hops in trails for hop in hops for tag in hop.vlans)
 
 
 def onlooking(asked: Asking, way: Sequence[Hop]) -> Onlooking:
@@ -49,11 +55,11 @@ def onlooking(asked: Asking, way: Sequence[Hop]) -> Onlooking:
         why, setting = _COPIED_BY[statement]
         return Onlooking(why, (statement,), _setting(asked.topology, at, statement, setting))
     if not asked.frame.is_multicast and at is not None and at.mac == asked.frame.dst:
-        return Onlooking("the frame is addressed to it", ("SEC-12", "ATK-5"), _apart(asked, at, way))
+        return Onlooking("the frame is addressed to it", ("SEC-12", "ATK-5"), _apart(asked, at))
     if not asked.frame.is_multicast and "SEC-10" in said:
         closes = _setting(asked.topology, at, "SEC-10", "security.mac_changes=reject")
         return Onlooking("its guest has set the receiver's MAC", ("SEC-10", "ATK-6"), closes)
-    return Onlooking(_spread(hop, asked.frame), _last_statements(way), _apart(asked, at, way))
+    return Onlooking(_spread(hop, asked.frame), _last_statements(way), _apart(asked, at))
 
 
 _IN_GRE = "a mirroring session sends it there, in GRE"
@@ -92,14 +98,10 @@ def _setting(topology: Topology, at: Nic | Machine | None, statement: str, setti
     return f"{remedies.policy_of(topology, at)} {setting}"
 
 
-def _apart(asked: Asking, at: Nic | Machine | None, way: Sequence[Hop]) -> str:
-    """Out of the flow's VLANs; empty for a box, which is on their wires."""
+def _apart(asked: Asking, at: Nic | Machine | None) -> str:
+    """Out of the frame's VLANs; empty for a box, which is on their wires."""
     if isinstance(at, Machine):
         return remedies.quarantine_machine(asked.topology, at)
     if at is None or at.is_vmk:
         return ""
-    return remedies.quarantine(asked.topology, at, {*_vids(way), asked.topology.port_group(at).vlan.vlan}, asked.ends)
-
-
-def _vids(way: Sequence[Hop]) -> Iterator[int]:
-    yield from (tag.vid for hop in way for tag in hop.vlans[:1])
+    return remedies.quarantine(asked.topology, at, asked.vids | {asked.topology.port_group(at).vlan.vlan}, asked.ends)

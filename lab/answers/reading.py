@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.answers.campaign import ends_by_place, place_of_hop
-from lab.answers.onlookers import COPIES, Asking, onlooking
+from lab.answers.onlookers import COPIES, Asking, onlooking, vids_on
 from lab.client import LabClient, Place
 from lab.frame import RECEIVE_POINTS, DropReason, Frame, Hop, Point, way_to
 from lab.model import Topology
@@ -282,7 +282,8 @@ class Reader:
         hops = [(trail, hop) for trail in trails for hop in trail.hops if hop.evidence == "wire"]
         nodes = {hop.node for _, hop in hops if not hop.encapsulation}
         asked = self.asked
-        asking = Asking(self.client.topology, asked.frame, (asked.sender.label, asked.receiver.label))
+        ends, vids = (asked.sender.label, asked.receiver.label), vids_on(trail.hops for trail in trails)
+        asking = Asking(self.client.topology, asked.frame, ends, vids)
         for trail, hop in sorted(hops, key=lambda found: bool(found[1].encapsulation)):
             if (hop.box, hop.node) in known or (hop.encapsulation and hop.node in nodes):
                 continue

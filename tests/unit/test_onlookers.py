@@ -8,9 +8,9 @@ from types import MappingProxyType
 import pytest
 from test_exposure import closed, edition
 
-from lab.answers.onlookers import Asking, Onlooking, onlooking
+from lab.answers.onlookers import Asking, Onlooking, onlooking, vids_on
 from lab.client import places_of
-from lab.frame import BROADCAST, Frame, Hop
+from lab.frame import BROADCAST, Frame, Hop, Tag
 from lab.predict import Predictor
 from lab.predict.passing import CouldSee
 from lab.state import State
@@ -18,12 +18,15 @@ from lab.teaming import initial_state
 from lab.topology.edit import Edition
 
 
-def told(used: Edition, who: str, ends: tuple[str, str], to: str = "", **state: object) -> Onlooking | None:
+def told(
+    used: Edition, who: str, ends: tuple[str, str], to: str = "", tags: tuple[int, ...] = (), **state: object
+) -> Onlooking | None:
     """Of the first copy that reaches `who`; None when none does."""
     places, now = places_of(used.topology), replace(initial_state(used.topology), **state)
-    frame = Frame(places[ends[0]].mac, to or places[ends[1]].mac, (), 0x0800, bytes(60))
-    asking = Asking(used.topology, frame, ends)
-    ways = [way for way in Predictor(used.topology, now).predict(ends[0], frame).trails() if _reaches(way[-1], who)]
+    frame = Frame(places[ends[0]].mac, to or places[ends[1]].mac, tuple(map(Tag, tags)), 0x0800, bytes(60))
+    every = list(Predictor(used.topology, now).predict(ends[0], frame).trails())
+    asking = Asking(used.topology, frame, ends, vids_on(every))
+    ways = [way for way in every if _reaches(way[-1], who)]
     return onlooking(asking, ways[0]) if ways else None
 
 
@@ -75,12 +78,21 @@ def test_sec_12_what_bears_a_spoofers_own_address_was_asked_for() -> None:
     assert told(remedied(used, seen), "evil", ENDS, evil) is None
 
 
+def test_atk_1_what_hops_between_vlans_is_kept_out_of_both() -> None:
+    used, ends = edition("attacks"), ("hopper.eth0", "db2.eth0")
+    for who in ("range1", "web1"):
+        seen = told(used, who, ends, BROADCAST, (10, 20))
+        assert seen is not None
+        assert "port_group=db" not in seen.closes  # VLAN 20
+        assert told(remedied(used, seen), who, ends, BROADCAST, (10, 20)) is None
+
+
 def test_no_policy_keeps_a_frame_from_a_box_that_a_pswitch_floods_it_to() -> None:
     used = edition("sniffing")
     frame = Frame(places_of(used.topology)["victim.eth0"].mac, "00:50:56:3f:00:01")
     said = Predictor(used.topology, _cold(used)).predict("victim.eth0", frame)
     (way,) = (way for way in said.trails() if way[-1].box == "esx2")
-    seen = onlooking(Asking(used.topology, frame, ENDS), [hop for hop in way if hop.reason is None])
+    seen = onlooking(Asking(used.topology, frame, ENDS, vids_on([way])), [hop for hop in way if hop.reason is None])
     assert (seen.closes, seen.why) == ("", "flooded: a pSwitch does not know the destination")
 
 
