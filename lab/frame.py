@@ -152,7 +152,8 @@ class Hop(NamedTuple):
     is `in` or `out` as that interface's side sees it (VnicTx is `out`, PortInput `in`). A hop with a `reason` is
     where the frame, or one copy, ended. `parent` is the index of the hop before it in the same sequence. A predicted
     hop that is not `certain` may be seen or not (a sampled mirror copy). `encapsulation` is what the frame was seen
-    inside of (`gre`, `erspan2`, `erspan3`, `vxlan`), innermost last.
+    inside of (`gre`, `erspan2`, `erspan3`, `vxlan`), innermost last. `port_group` (`dvs0/web`) is filled in for people
+    (`lab.predict.groups`).
 
     A named tuple, because a matrix makes a million of them and a frozen dataclass takes three times as long to make.
     """
@@ -175,6 +176,7 @@ class Hop(NamedTuple):
     in_clear: bool = True
     certain: bool = True
     encapsulation: str = ""
+    port_group: str = ""
 
     @property
     def observation(self) -> str:

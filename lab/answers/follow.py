@@ -18,11 +18,13 @@ from lab.answers.where import exposed
 from lab.client import LabClient, Place
 from lab.errors import CannotTell
 from lab.frame import RECEIVE_POINTS, Frame, Hop, ways
+from lab.model import Topology
 from lab.observe.copies import Wrapped, with_copies
 from lab.observe.pcapng import CaptureFile
 from lab.observe.peel import conversation, identity, peel
 from lab.observe.sightings import Choice, End, PointMap, Sighting, hops_of, latest
 from lab.predict import Prediction, Predictor
+from lab.predict.groups import way_with_groups
 from lab.report.follow import Followed
 from lab.report.where import Answer, Caught, Trail
 from lab.state import State
@@ -164,7 +166,7 @@ class _Teller:
         """Of frames for many or for strangers: no end to ask about, so only what was seen."""
         observed = [self._hops(seen, sender, latest) for seen in group]
         self.others += caught_of(observed, group)
-        return grouped(observed)
+        return in_groups(self.client.topology, grouped(observed))
 
     def _hops(self, seen: Sequence[Found], sender: Place | None, choose: Choice) -> tuple[Hop, ...]:
         plain = hops_of(self.points, *self._sightings(seen, sender), choose)
@@ -213,6 +215,11 @@ def grouped(observed: Sequence[tuple[Hop, ...]]) -> list[Trail]:
         counts[tuple((*hop.key, hop.encapsulation) for hop in way)].append(way)
     trails = [Trail(len(same), same[0]) for same in counts.values()]
     return sorted(trails, key=lambda t: (bool(t.hops[-1].encapsulation), -t.count, _elsewhere(t.hops[-1])))
+
+
+def in_groups(topology: Topology, trails: Sequence[Trail]) -> list[Trail]:
+    """With the port groups of their hops."""
+    return [replace(trail, hops=way_with_groups(topology, trail.hops)) for trail in trails]
 
 
 def _elsewhere(last: Hop) -> bool:

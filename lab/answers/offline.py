@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 
-from lab.answers.follow import Found, by_frame, caught_of, found_in, grouped, wrapped_in
+from lab.answers.follow import Found, by_frame, caught_of, found_in, grouped, in_groups, wrapped_in
 from lab.answers.reading import goes_to
 from lab.answers.wanted import Wanted
 from lab.client import places_of
@@ -31,8 +31,8 @@ _OURS = "vswitchlab "
 
 
 def follow_files(paths: Sequence[Path], wanted: Wanted, topology: Topology | None) -> tuple[Followed, bool]:
-    """With `topology`, a lab's own files give points and directions. False: a file is cut off, and what came later is
-    not known.
+    """With `topology`, a lab's own files give points and directions. False: a file does not have all that passed, and
+    what is not in it may have been there all the same.
 
     Raises UsageError for what is no Ethernet capture, CannotTell for an empty file, for clocks that differ, and when
     nothing that is wanted is in the files.
@@ -41,10 +41,9 @@ def follow_files(paths: Sequence[Path], wanted: Wanted, topology: Topology | Non
     found: list[Found] = []
     notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vlab-") as directory:
-        for path in paths:
-            file, about = _opened(path, Path(directory))
-            if about.cut_at is not None:
-                notes.append(f"{path} breaks off at byte {about.cut_at}: what came after that is not known")
+        for path in {path.resolve(): path for path in reversed(paths)}.values():  # what is named twice was seen once
+            file, about, more = _opened(path, Path(directory))
+            notes += more
             found += found_in(file, wanted, _Ends(_node(path, about, plan), plan))
     if not found:
         raise CannotTell("\n".join((f"{wanted.text}: not in {', '.join(map(str, paths))}", *notes)))
@@ -54,14 +53,29 @@ def follow_files(paths: Sequence[Path], wanted: Wanted, topology: Topology | Non
     copied_to = goes_to(topology) if topology is not None else lambda _hop: ()
     observed = [_hops(frame, plan, senders, copied_to) for frame in frames]
     caught = tuple(caught_of(observed, frames))
-    return Followed(wanted.text, len(frames), (), tuple(grouped(observed)), tuple(notes), caught), not notes
+    trails = grouped(observed) if topology is None else in_groups(topology, grouped(observed))
+    strange = _strange(found, plan)
+    return Followed(wanted.text, len(frames), (), tuple(trails), (*notes, *strange), caught), not notes
 
 
-def _opened(path: Path, directory: Path) -> tuple[Path, Survey]:
+def _strange(found: Sequence[Found], plan: Plan | None) -> Iterator[str]:
+    """Places that the topology does not have: what was seen there gets no point and no direction."""
+    places = PointMap.of(plan).places if plan is not None else {}
+    names = [f"{node}:{port}" for node, port in dict.fromkeys(f.end for f in found) if (node, port) not in places]
+    if plan is not None and names:
+        few = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+        yield f"the topology has no {few}: where these stand is not known"
+
+
+_FEW = 5
+
+
+def _opened(path: Path, directory: Path) -> tuple[Path, Survey, list[str]]:
+    """A file that can be read, what it is, and in what it is not whole."""
     try:
         if not path.stat().st_size:
             raise CannotTell(f"{path} is empty: 0 bytes, not even the header of a capture")
-        file = as_pcapng(path, directory)
+        file, short = as_pcapng(path, directory)
         about = survey(file)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
@@ -69,7 +83,18 @@ def _opened(path: Path, directory: Path) -> tuple[Path, Survey]:
     if strange:
         numbers = ", ".join(map(str, sorted(strange)))
         raise UsageError(f"{path} has link type {numbers}; what is followed is Ethernet (1)")
-    return file, about
+    return file, about, list(_lacks(path, about, short))
+
+
+def _lacks(path: Path, about: Survey, short: bool) -> Iterator[str]:
+    if short:
+        yield f"{path} breaks off: what came after that is not known"
+    if about.cut_at is not None:
+        yield f"{path} breaks off at byte {about.cut_at}: what came after that is not known"
+    if about.shortened:
+        yield f"{path} has only the first bytes of {about.shortened} frames: what was behind them is not known"
+    if about.timeless:
+        yield f"{path} has {about.timeless} frames without a time: they are left out (editcap -F pcapng mends the file)"
 
 
 def _node(path: Path, about: Survey, plan: Plan | None) -> str:

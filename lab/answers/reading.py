@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.answers.campaign import ends_by_place, place_of_hop
+from lab.answers.onlookers import COPIES, Asking, onlooking, vids_on
 from lab.client import LabClient, Place
-from lab.frame import BROADCAST, RECEIVE_POINTS, DropReason, Frame, Hop, Point, way_to
+from lab.frame import RECEIVE_POINTS, DropReason, Frame, Hop, Point, way_to
 from lab.model import Topology
 from lab.observe.copies import GoesTo
 from lab.observe.sightings import End, PointMap
@@ -20,6 +21,7 @@ from lab.plan.tables import DISPATCH, VLAN_OUT
 from lab.plan.types import Bridge, NodeKind
 from lab.plan.wiring import UNDERLAY
 from lab.predict import Prediction
+from lab.predict.groups import tree_with_groups, way_with_groups
 from lab.report.tally import Tally
 from lab.report.where import Answer, Caught, Seen, Trail
 
@@ -51,7 +53,6 @@ class Reader:
         self._bridge: dict[tuple[str, str], Bridge] = {
             (b.node, p.label): b for b in client.plan.bridges for p in b.ports
         }
-        self._macs = {(place.node, place.mac) for place in client.places.values()}
         self._traces: dict[tuple[object, ...], Trace] = {}
         self._data: Bytes = {}
 
@@ -71,12 +72,13 @@ class Reader:
             for path in self._paths(hops):
                 signature = tuple((*hop.key, hop.reason, hop.encapsulation) for hop in path)
                 trails[signature] += 1
-                told = (h._replace(statements=decided.get(h.key) or h.statements) for h in path)
-                shown.setdefault(signature, tuple(told))
+                if signature not in shown:
+                    told = [h._replace(statements=decided.get(h.key) or h.statements) for h in path]
+                    shown[signature] = way_with_groups(self.client.topology, told)
                 for found_here in self._caught(seq, shown[signature], path):
                     name = (seq, found_here.hop.key, found_here.hop.encapsulation, found_here.hop.time_ns)
                     caught.setdefault(name, found_here)
-        ordered = sorted(trails, key=lambda s: (not self._reaches(shown[s]), _is_copy(shown[s]), -trails[s]))
+        ordered = sorted(trails, key=lambda s: (_is_copy(shown[s]), self._away(shown[s]), -trails[s]))
         found = tuple(Trail(trails[signature], shown[signature]) for signature in ordered)
         return Answer(
             frame=self.asked.frame,
@@ -87,7 +89,7 @@ class Reader:
             disposition=self._disposition(observed, found),
             flooded=self._flooded(observed, decided),
             trails=found,
-            predicted=predicted[0].hops,
+            predicted=tree_with_groups(self.client.topology, predicted[0].hops),
             agrees=self._agree(observed, found, predicted),
             differences=tuple(self._differences(observed, predicted)),
             path=tuple(self._on_path(found)),
@@ -129,6 +131,17 @@ class Reader:
             return last.point in RECEIVE_POINTS and (last.node, last.interface) == place
         return last.direction == "out" and self.points.far[self.places[place_of_hop(last)]] == place
 
+    def _away(self, path: Sequence[Hop]) -> int:
+        """How far from the receiver a copy ended: 0 there, 1 dropped at the switch's port to it, 2 dropped in the box
+        that it hangs on, 3 elsewhere."""
+        last = path[-1]
+        if self._reaches(path):
+            return 0
+        box, port = self.points.far[self.asked.receiver.node, self.asked.receiver.interface]
+        if last.reason is None or last.box != box:
+            return 3
+        return 1 if last.interface == port else 2
+
     def _disposition(self, observed: Sequence[tuple[Hop, ...]], trails: Sequence[Trail]) -> str:
         if all(any(self._reaches((hop,)) for hop in hops) for hops in observed):
             return "delivered"
@@ -141,7 +154,7 @@ class Reader:
         copies: set[int] = set()
         outs: Counter[int] = Counter()
         for index, hop in enumerate(observed[0] if observed else ()):
-            if hop.parent in copies or hop.encapsulation or _COPIES.intersection(decided.get(hop.key, ())):
+            if hop.parent in copies or hop.encapsulation or COPIES.intersection(decided.get(hop.key, ())):
                 copies.add(index)
             elif hop.direction == "out" and hop.parent is not None:
                 outs[hop.parent] += 1
@@ -198,8 +211,8 @@ class Reader:
     def _endings(self, last: Hop, goes_on: bool) -> Iterator[Hop]:
         """Hops that say why a copy goes no further. Where other copies went on, only a vSwitch's trace tells: what a
         pSwitch would do now may differ from what it did before it had learned from this very frame."""
-        if last.reason is not None:
-            return
+        if last.reason is not None or (last.direction == "in" and last.interface.endswith(UNDERLAY)):
+            return  # what comes out of a tunnel is the frame itself, with hops of its own
         if self._unused(last):
             yield last._replace(point=Point.DROP, reason=DropReason.UNUSED_PNIC, time_ns=None)
         elif last.point in (_VSWITCH_ENTRY if goes_on else _BOX_ENTRY):
@@ -268,46 +281,16 @@ class Reader:
         kinds = {node.name: node.kind for node in self.client.plan.nodes}
         hops = [(trail, hop) for trail in trails for hop in trail.hops if hop.evidence == "wire"]
         nodes = {hop.node for _, hop in hops if not hop.encapsulation}
+        asked = self.asked
+        ends, vids = (asked.sender.label, asked.receiver.label), vids_on(trail.hops for trail in trails)
+        asking = Asking(self.client.topology, asked.frame, ends, vids)
         for trail, hop in sorted(hops, key=lambda found: bool(found[1].encapsulation)):
             if (hop.box, hop.node) in known or (hop.encapsulation and hop.node in nodes):
                 continue
             known.add((hop.box, hop.node))
             own = hop.node if kinds.get(hop.node) not in (NodeKind.HOST, NodeKind.PSWITCH) else hop.box
-            yield Seen(own, hop.box, hop.point, hop.interface, self._why(trail, hop))
-
-    def _why(self, trail: Trail, hop: Hop) -> str:
-        """The frame may bear its own address: somebody has told the sender so."""
-        frame = self.asked.frame
-        if hop.encapsulation:
-            return "a stretch carries it, in VXLAN" if hop.interface.endswith(UNDERLAY) else _IN_GRE
-        if not frame.is_multicast and (hop.node, frame.dst) in self._macs:
-            return "the frame is addressed to it"
-        return _why(trail, hop, frame)
-
-
-_IN_GRE = "a mirroring session sends it there, in GRE"
-
-_COPIES = frozenset({"SEC-2", "MIR-1"})
-_COPIED_BY = {
-    "SEC-2": "promiscuous, which its policy accepts",
-    "MIR-1": "a mirroring session copies it there",
-    "SEC-16": "MAC learning floods unknown addresses",
-}
-
-
-def _why(trail: Trail, hop: Hop, frame: Frame) -> str:
-    """Of the first statement on the way to `hop` that says why there is a copy."""
-    before = trail.hops[: trail.hops.index(hop) + 1]
-    for statement in (s for h in before for s in h.statements):
-        if statement in _COPIED_BY:
-            return _COPIED_BY[statement]
-    if frame.dst == BROADCAST:
-        return "broadcast to its VLAN"
-    if frame.is_multicast:
-        return "multicast in its VLAN"
-    if "SEC-10" in {s for h in before for s in h.statements}:
-        return "its guest has set the receiver's MAC"
-    return "flooded: a pSwitch does not know the destination" if not hop.reason else str(hop.reason)
+            told = onlooking(asking, trail.hops[: trail.hops.index(hop) + 1])
+            yield Seen(own, hop.box, hop.point, hop.interface, told.why, told.statements, told.closes, hop.in_clear)
 
 
 def _place_text(key: tuple[object, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from lab.observe.peel import untagged
 from traffic.canary import MAGIC
 
 SHORTEST_TOKEN = 4
+_MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _WORDS = ("src", "dst", "host", "port", "proto")
 
 
@@ -52,13 +54,15 @@ def flow_wanted(text: str, places: Mapping[str, Place]) -> Wanted:
     """`src web1 dst db1 port 3306` is both directions of that flow; anything else is a libpcap filter as it stands.
     Names stand for the address that the lab gave them, or the MAC. Raises UsageError."""
     words = text.split()
-    if not words or len(words) % 2 or any(word not in _WORDS for word in words[::2]):
+    if not words:
+        raise UsageError("--flow is empty: say src, dst, host, port or proto, or a capture filter")
+    if len(words) % 2 or any(word not in _WORDS for word in words[::2]):
         return Wanted(f"flow {text}", filter=Filter(text))
     said = dict(zip(words[::2], words[1::2], strict=True))
     if len(said) * 2 != len(words):
         raise UsageError(f"--flow {text!r} says something twice")
     named = {key: _place(said[key], places) for key in ("src", "dst", "host") if key in said}
-    rest = [f"{'ip proto ' if key == 'proto' else 'port '}{said[key]}" for key in ("port", "proto") if key in said]
+    rest = [_rest(key, said[key]) for key in ("port", "proto") if key in said]
     forth = [_term(key, said[key], named[key]) for key in named]
     back = [_term({"src": "dst", "dst": "src"}.get(key, key), said[key], named[key]) for key in named]
     terms = {" and ".join((*ends, *rest)): None for ends in (forth, back)}
@@ -75,8 +79,17 @@ def _place(name: str, places: Mapping[str, Place]) -> Place | None:
     return resolve(name, places)
 
 
+def _rest(key: str, value: str) -> str:
+    """libpcap takes `icmp` for a word of its own, and `\\icmp` for the protocol's name."""
+    if key == "port":
+        return f"port {value}"
+    return f"ip proto {value}" if value.isdigit() else f"ip proto \\{value}"
+
+
 def _term(direction: str, name: str, place: Place | None) -> str:
     way = "" if direction == "host" else f"{direction} "
+    if place is None and _MAC.fullmatch(name):
+        return f"ether {way or 'host '}{name}"
     if place is None:
         return f"{way}host {name}"
     address = place.address.split("/")[0]

@@ -92,6 +92,7 @@ def main() -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run a verb and give its exit code; errors are told on stderr."""
+    out = sys.stdout
     try:
         done = cli.main(args, prog_name="vlab", standalone_mode=False)
         sys.stdout.flush()
@@ -99,9 +100,7 @@ def run(args: list[str] | None = None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except SystemExit as ended:
-        if (
-            type(sys.stdout).__name__ == "PacifyFlushWrapper"
-        ):  # click's way of saying that the reader of our output has gone
+        if sys.stdout is not out:  # click puts another there when the reader of our output has gone
             return BROKEN_PIPE
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except click.ClickException as error:

@@ -74,9 +74,9 @@ def watch_options(command: Any) -> Any:
 
 
 def check_whole(whole: bool) -> None:
-    """Raises CannotTell when a capture file breaks off."""
+    """Raises CannotTell when a capture file breaks off, or has not all of its frames whole."""
     if not whole:
-        raise CannotTell("a capture is cut off: what is not in it may have been on the wire all the same")
+        raise CannotTell("a capture is not whole: what is not in it may have been on the wire all the same")
 
 
 @contextmanager
@@ -158,6 +158,7 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
     from lab.frame import Frame
     from lab.predict import predict as foretell
     from lab.predict.exposure import Flow, could_see
+    from lab.predict.groups import tree_with_groups, way_with_groups
     from lab.report.exposure import could_see_json, could_see_lines
     from lab.report.where import hops_json, trail_lines
     from lab.teaming import initial_state
@@ -173,11 +174,11 @@ def predict(file: Path, sender: str, receiver: str, as_json: bool, **look: Any) 
         delivered = question.receiver.label in said.receivers
         say_json({"schema": 1, "from": question.sender.label, "to": question.receiver.label,
                   "disposition": "delivered" if delivered else "dropped",
-                  "predicted": hops_json(said.hops),
+                  "predicted": hops_json(tree_with_groups(topology, said.hops)),
                   "exposure": {"could_see": could_see_json(could)}})  # fmt: skip
         return
     for trail in said.trails():
-        for line in trail_lines(trail):
+        for line in trail_lines(way_with_groups(topology, trail)):
             click.echo(line)
         click.echo("")
     for line in could_see_lines(could):

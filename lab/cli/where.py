@@ -71,6 +71,7 @@ def where(files: tuple[Path, ...], lab: str | None, sender: str | None, receiver
     _check(out, captures)
     if sum(one is not None for one in (flow, token, service)) > 1:
         raise UsageError("--flow, --token or --service, not two of them")
+    _check_asked(bool(captures), testing, flow or token, (sender, receiver, baseline))
     if captures:
         file, captures = topology_and_captures(files, captures)
         _offline(file, captures, flow, token, out)
@@ -154,8 +155,6 @@ def _live(file: Path | None, lab: str | None, flow: str | None, token: str | Non
     from lab.answers.follow import follow
     from lab.report.follow import as_json, as_text
 
-    if out.baseline:
-        raise UsageError("--baseline compares answers about canaries (--from, --to)")
     with opened(file, lab) as client:
         wanted = wanted_in(flow, token, client.places)
         state = client.state() if out.evidence else None
@@ -205,6 +204,15 @@ def _check(out: Output, captures: tuple[Path, ...]) -> None:
         raise UsageError("--evidence is of a lab; captures that were given as files are evidence of their own")
     if out.evidence:
         free_directory(out.evidence)
+
+
+def _check_asked(in_files: bool, testing: bool, followed: str | None, canaries: tuple[Any, ...]) -> None:
+    """An option that would be left aside is refused: who compares with a baseline must not get a 0 without it."""
+    if any(canaries) and (in_files or testing or followed):
+        what = "--pcap" if in_files else "--self-test" if testing else "--flow and --token"
+        raise UsageError(f"--from, --to and --baseline are of canaries that are sent; they do not go with {what}")
+    if in_files and testing:
+        raise UsageError("--self-test is of a lab, --pcap of files")
 
 
 def _keep(client: Any, state: Any, out: Output, document: dict[str, Any], text: str, caught: Any) -> None:

@@ -16,9 +16,14 @@ from lab.errors import CannotTell, MachineLacks
 
 _SECTION, _INTERFACE, ENHANCED = 0x0A0D0D0A, 1, 6
 _LITTLE_MAGIC = b"\x4d\x3c\x2b\x1a"
+_TIMELESS = frozenset((2, 3))
+"""Packet blocks of the first draft, and simple packet blocks."""
+_LEAST_PACKET = 32
 _OPT_END, _OPT_COMMENT, _OPT_NAME, _OPT_RESOLUTION = 0, 1, 2, 9
 
 
+_CUT_SHORT = "cut short"
+"""What editcap says of a file that breaks off, with exit code 0."""
 _Stamp = tuple[str, bytes, int]
 """Interface, its time as it stands in the file, hash of the rest."""
 
@@ -125,12 +130,15 @@ def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes]]:
 
 class Survey(NamedTuple):
     """What a file is as a whole. `comment` is its section's; `links` the link types of its interfaces (1: Ethernet);
-    `cut_at`: the byte where it breaks off, None when it is whole."""
+    `cut_at`: the byte where it breaks off, None when it is whole; `shortened`: packets that lack
+    bytes; `timeless`: packets in blocks that have no time, or an old form, which are not read."""
 
     comment: str
     links: frozenset[int]
     packets: int
     cut_at: int | None
+    shortened: int = 0
+    timeless: int = 0
 
 
 def survey(path: Path) -> Survey:
@@ -141,13 +149,18 @@ def survey(path: Path) -> Survey:
 
 def _surveyed(path: Path, data: mmap.mmap) -> Survey:
     blocks, packets, comment, whole = Blocks(path), 0, "", 0
+    shortened = timeless = 0
     for kind, start, end in blocks.walk(data):
         whole = end
         if kind == _SECTION:
             said = dict(_options(blocks.section.order, data[start + 24 : end - 4])).get(_OPT_COMMENT, b"")
             comment = said.decode(errors="replace")
         packets += kind == ENHANCED
-    return Survey(comment, blocks.links, packets, None if whole == len(data) else whole)
+        timeless += kind in _TIMELESS
+        if kind == ENHANCED and end - start >= _LEAST_PACKET:
+            kept, original = struct.unpack_from(blocks.section.order + "2I", data, start + 20)
+            shortened += kept < original
+    return Survey(comment, blocks.links, packets, None if whole == len(data) else whole, shortened, timeless)
 
 
 class Blocks:
@@ -188,13 +201,14 @@ class Blocks:
         return int((high << 32 | low) * 1_000_000_000 // self.section.ticks[index])
 
 
-def as_pcapng(path: Path, directory: Path) -> Path:
-    """The file itself, or a copy in `directory` that Wireshark's editcap made of another kind of capture file.
+def as_pcapng(path: Path, directory: Path) -> tuple[Path, bool]:
+    """The file itself, or a copy in `directory` that Wireshark's editcap made of another kind of capture file. True:
+    editcap found that the original breaks off, which the copy does not show.
 
     Raises CannotTell for what it cannot read either."""
     with path.open("rb") as file:
         if file.read(4) == _SECTION.to_bytes(4, "little"):
-            return path
+            return path, False
     copy = directory / f"{path.stem}.pcapng"
     try:
         done = subprocess.run(["editcap", "-F", "pcapng", str(path), str(copy)], capture_output=True, text=True)
@@ -202,7 +216,7 @@ def as_pcapng(path: Path, directory: Path) -> Path:
         raise MachineLacks("editcap is not installed (Debian package wireshark-common)") from error
     if done.returncode:
         raise CannotTell(f"{path} is no capture file: {done.stderr.strip().splitlines()[-1]}")
-    return copy
+    return copy, _CUT_SHORT in done.stderr
 
 
 def join_segments(parts: Sequence[Path], out: Path) -> None:

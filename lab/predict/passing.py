@@ -1,8 +1,9 @@
-"""Boxes and cables that a frame passes on its way to its receiver, or would pass after one failure."""
+"""Boxes and cables that a frame passes on its way to its receiver, that a copy of it passes, or that it would pass
+after one failure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -37,23 +38,25 @@ class CouldSee:
     closes: str = ""
     in_clear: bool = True
     after: str = ""
+    copy: bool = False
 
 
 def passed(topology: Topology, state: State, sender: str, receiver: str, frame: Frame) -> Iterator[CouldSee]:
-    """What is on the way now, as far as the frame gets, then what is on it when one cable of the way fails."""
+    """What is on the way now, as far as the frame gets, what its other copies pass, then what is on the way when one
+    cable of it fails."""
     predictor = Predictor(topology, state)
     said = predictor.predict(sender, frame)
-    way = _way(said, receiver) or max(said.trails(), key=len, default=())
+    way = _way(said, receiver) or _nearest(topology, said, receiver)
     if way and way[0].reason is not None:  # its own adapter does not take it
         return
     links = list(dict.fromkeys(_links(predictor.world, way)))
     boxes = list(dict.fromkeys(hop.box for hop in way if _is_box(topology, hop.box)))
     for box in boxes:
-        tool, below = _tool(topology, box)
-        yield CouldSee(box, box, "", "box", "capture", f"the frame passes it: {tool} shows it", below)
+        yield _box(topology, box, "the frame passes it")
     for link in links:
         yield _cable(link, "the frame passes it", "")
     known_boxes, known_links = set(boxes), {frozenset(link) for link in links}
+    yield from _copies(predictor.world, said, known_boxes, known_links)
     for failed in links:
         after = f"{failed[0][0]}:{failed[0][1]} fails"
         closes = _pinned(topology, state, (sender, receiver), failed)
@@ -68,6 +71,22 @@ def passed(topology: Topology, state: State, sender: str, receiver: str, frame: 
                 known_links.add(frozenset(link))
                 entry = _cable(link, f"the frame passes it when {after}", after)
                 yield replace(entry, statements=("TEAM-F-1",), closes=closes)
+
+
+def _copies(
+    world: World, said: Prediction, boxes: Set[str], links: Set[frozenset[PortKey]]
+) -> Iterator[CouldSee]:  # fmt: skip
+    """What other copies pass, beside `boxes` and `links`; it may be on the failover path as well."""
+    hops = [hop for trail in said.trails() for hop in trail]
+    for box in dict.fromkeys(hop.box for hop in hops if hop.box not in boxes and _is_box(world.topology, hop.box)):
+        yield replace(_box(world.topology, box, "a copy of the frame passes it"), copy=True)
+    for link in dict.fromkeys(link for link in _links(world, hops) if frozenset(link) not in links):
+        yield replace(_cable(link, "a copy of the frame passes it", ""), copy=True)
+
+
+def _box(topology: Topology, box: str, why: str) -> CouldSee:
+    tool, below = _tool(topology, box)
+    return CouldSee(box, box, "", "box", "capture", f"{why}: {tool} shows it", below)
 
 
 def _tool(topology: Topology, box: str) -> tuple[str, tuple[str, ...]]:
@@ -98,7 +117,18 @@ def _way(said: Prediction, receiver: str) -> tuple[Hop, ...]:
     return ()
 
 
-def _links(world: World, way: tuple[Hop, ...]) -> Iterator[Link]:
+def _nearest(topology: Topology, said: Prediction, receiver: str) -> tuple[Hop, ...]:
+    """Of what the receiver does not get: the copy that is soonest dropped at the port to it, or the one that comes
+    furthest."""
+    machine = topology.machines.get(receiver)
+    nics = {nic.label: nic for nic in (*topology.vnics, *topology.vmknics)}
+    home = (machine.switch, machine.name) if machine else (nics[receiver].host, nics[receiver].port)
+    trails = list(said.trails())
+    there = [trail for trail in trails if (trail[-1].box, trail[-1].interface) == home]
+    return min(there, key=len) if there else max(trails, key=len, default=())
+
+
+def _links(world: World, way: Sequence[Hop]) -> Iterator[Link]:
     """Cables between boxes, and to machines."""
     for hop in way:
         if hop.point is Point.UPLINK_SND:

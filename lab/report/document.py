@@ -45,9 +45,7 @@ def _answer(said: Mapping[str, Any]) -> Answer:
         agrees=bool(said["agrees"]),
         differences=tuple(map(str, said["differences"])),
         path=tuple(map(str, exposure["path"])),
-        did_see=tuple(
-            Seen(s["node"], s["box"], Point(s["point"]), s["interface"], s["why"]) for s in exposure["did_see"]
-        ),
+        did_see=tuple(_seen(one) for one in exposure["did_see"]),
         could_see=tuple(_could(one) for one in exposure["could_see"]),
     )
 
@@ -77,11 +75,26 @@ def _hop(said: Mapping[str, Any]) -> Hop:
         medium=str(said["medium"]),
         in_clear=bool(said["in_clear"]),
         encapsulation=str(said["encapsulation"] or ""),
+        port_group=str(said.get("port_group") or ""),
     )
 
 
 def _tags(said: Mapping[str, Any]) -> tuple[Tag, ...]:
     return tuple(Tag(int(vid), int(pcp)) for vid, pcp in zip(said["vlans"], said["pcp"], strict=True))
+
+
+def _seen(said: Mapping[str, Any]) -> Seen:
+    """An answer of an earlier version has no statements here."""
+    return Seen(
+        node=str(said["node"]),
+        box=str(said["box"]),
+        point=Point(said["point"]),
+        interface=str(said["interface"]),
+        why=str(said["why"]),
+        statements=tuple(map(str, said.get("statements", ()))),
+        closes=str(said.get("closes") or ""),
+        in_clear=bool(said.get("in_clear", True)),
+    )
 
 
 def _could(said: Mapping[str, Any]) -> CouldSee:
@@ -96,4 +109,5 @@ def _could(said: Mapping[str, Any]) -> CouldSee:
         closes=str(said["closes"] or ""),
         in_clear=bool(said["in_clear"]),
         after=str(said["after"] or ""),
+        copy=bool(said.get("copy")),
     )

@@ -24,6 +24,7 @@ def could_see_json(entries: Sequence[CouldSee]) -> list[dict[str, Any]]:
             "statements": list(e.statements),
             "closes": e.closes or None,
             "after": e.after or None,
+            "copy": e.copy,
             "in_clear": e.in_clear,
         }
         for e in entries
@@ -53,13 +54,16 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _passing(entries: Sequence[CouldSee], words: str) -> Iterator[str]:
-    now = [e.node for e in entries if not e.after]
+    now = [e.node for e in entries if not e.after and not e.copy]
+    copies = [e.node for e in entries if e.copy]
     later: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         if entry.after:
             later.setdefault((entry.after, entry.closes), []).append(entry.node)
     if now:
         yield f"    {words} {_few(now)}: on the path"
+    if copies:
+        yield f"    {words} {_few(copies)}: on the way of a copy"
     for (after, closes), nodes in later.items():
         yield f"    {words} {_few(nodes)}: on the path when {after}"
         if closes:

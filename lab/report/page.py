@@ -143,15 +143,17 @@ def _controls(ways: Sequence[Way]) -> Iterator[str]:
 
 def _exposure(answer: Answer) -> Iterator[str]:
     yield f"<section><h2>Who saw it: {escape(f'{answer.sender} → {answer.receiver}')}</h2>"
-    yield f"<p>Had to see it: {escape(', '.join(answer.path))}</p>"
-    yield _table("Did see it, off the path", ("node", "box", "point", "interface", "why"), map(_seen, answer.did_see))
-    heads = ("node", "by", "why", "statements", "closed by", "in clear")
-    yield _table("Could have seen it", heads, map(_could, answer.could_see))
+    sealed = "in clear" if all(hop.in_clear for trail in answer.trails for hop in trail.hops) else "encrypted"
+    yield f"<p>Had to see it, {sealed}: {escape(', '.join(answer.path))}</p>"
+    why = ("why", "statements", "closed by", "in clear")
+    yield _table("Did see it, off the path", ("node", "box", "point", "interface", *why), map(_seen, answer.did_see))
+    yield _table("Could have seen it", ("node", "by", *why), map(_could, answer.could_see))
     yield "</section>"
 
 
 def _seen(seen: Seen) -> tuple[str, ...]:
-    return seen.node, seen.box, seen.point.value, seen.interface, seen.why
+    place = (seen.node, seen.box, seen.point.value, seen.interface)
+    return *place, seen.why, " ".join(seen.statements), seen.closes or "-", "yes" if seen.in_clear else "no"
 
 
 def _could(entry: CouldSee) -> tuple[str, ...]:

@@ -81,9 +81,11 @@ class _Drawing:
         with_hosts = {pnic.switch for host in topology.hosts.values() for pnic in host.pnics.values()}
         with_hosts |= {cable.ends[1] for cable in topology.cables if cable.uplink}
         machines = [m for m in topology.machines.values() if topology.physical_switches[m.switch].site == site]
+        above_all = [s for s in switches if s.name not in with_hosts]
+        beside = [m for m in machines if above_all and m.switch in with_hosts]  # no cable passes behind a pSwitch
         rows = [
-            [_machine(m) for m in machines],
-            [self._pswitch(s.name) for s in switches if s.name not in with_hosts],
+            [_machine(m) for m in machines if m not in beside],
+            [*(self._pswitch(s.name) for s in above_all), *map(_machine, beside)],
             [self._pswitch(s.name) for s in switches if s.name in with_hosts],
             list(self._chassis(site)),
             [self._host(h) for h in topology.hosts.values() if h.site == site],

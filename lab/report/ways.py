@@ -10,7 +10,7 @@ from html import escape
 from lab.frame import Hop, Point
 from lab.report.follow import Followed, by_macs
 from lab.report.picture import Anchor, Picture
-from lab.report.where import Caught, policy_of
+from lab.report.where import Caught, decided_by
 
 COURSES = 4
 """Kinds of line (`c0` to `c3` in the page's style): one for each direction of a flow, then the same again."""
@@ -151,16 +151,8 @@ def hop_rows(hops: Sequence[Hop]) -> Iterator[tuple[str, ...]]:
             "/".join(map(str, hop.vlans)) or "-",
             "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}",
             hop.evidence,
-            _decided(hop),
+            " · ".join(decided_by(hop, hops[0])),
         )
-
-
-def _decided(hop: Hop) -> str:
-    said = [str(hop.reason)] if hop.reason else []
-    said += hop.statements
-    said += [policy] if (policy := policy_of(hop)) else []
-    said += [f"in {hop.encapsulation}"] if hop.encapsulation else []
-    return " ".join(said)
 
 
 def frames_of(way: Way) -> Mapping[tuple[object, ...], bytes]:

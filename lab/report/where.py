@@ -24,6 +24,8 @@ POLICIES = {
     "BCN-7": "every uplink, beacons blame nobody",
 }
 """The teaming policy behind a statement that chose an uplink."""
+_INNER = frozenset({Point.DISPATCH, Point.SWITCH_OUTPUT, Point.PORT_OUTPUT})
+"""Points inside a switch: the port group is told where the frame comes in and goes out."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,17 @@ class Trail:
 
 @dataclass(frozen=True)
 class Seen:
-    """A node or box that saw the frame and is not on its way to the receiver."""
+    """A node or box that saw the frame and is not on its way to the receiver; `statements` say why, and `closes` is the
+    `vlab set` that ends it, empty where none does."""
 
     node: str
     box: str
     point: Point
     interface: str
     why: str
+    statements: tuple[str, ...] = ()
+    closes: str = ""
+    in_clear: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class Caught:
 
 @dataclass(frozen=True)
 class Answer:
-    """`disposition` is about the intended receiver; `trails` has the receiver's first. `tally`: what was predicted and
-    what observed at each place; `caught`: the captured frames in the order of time."""
+    """`disposition` is about the intended receiver; `trails` has the receiver's first, or what came nearest to it.
+    `tally`: what was predicted and what observed at each place; `caught`: the captured frames in the order of time."""
 
     frame: Frame
     size: int
@@ -81,7 +87,7 @@ class Answer:
 
     @property
     def ending(self) -> Hop | None:
-        """Where the receiver's copy ended, when it was not delivered: the longest trail's drop."""
+        """Where the copy that came nearest to the receiver ended, when it was not delivered: the first trail's drop."""
         if self.disposition == "delivered":
             return None
         ends = (trail.hops[-1] for trail in self.trails)
@@ -116,14 +122,24 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "differences": list(answer.differences),
         "exposure": {
             "path": list(answer.path),
-            "did_see": [
-                {"node": s.node, "box": s.box, "point": s.point.value, "interface": s.interface, "why": s.why}
-                for s in answer.did_see
-            ],
+            "did_see": list(map(_seen_json, answer.did_see)),
             "could_see": could_see_json(answer.could_see),
             "in_clear": in_clear(frame),
         },
         "three_way": tally_json(answer.tally, answer.could_see),
+    }
+
+
+def _seen_json(seen: Seen) -> dict[str, Any]:
+    return {
+        "node": seen.node,
+        "box": seen.box,
+        "point": seen.point.value,
+        "interface": seen.interface,
+        "why": seen.why,
+        "statements": list(seen.statements),
+        "closes": seen.closes or None,
+        "in_clear": seen.in_clear,
     }
 
 
@@ -153,6 +169,7 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
             "reason": hop.reason.value if hop.reason else None,
             "statements": list(hop.statements),
             "policy": policy_of(hop),
+            "port_group": hop.port_group or None,
         }
         for number, hop in enumerate(hops, start=1)
     ]
@@ -161,6 +178,22 @@ def hops_json(hops: Sequence[Hop]) -> list[dict[str, Any]]:
 def rewritten(hop: Hop, first: Hop) -> bool:
     """True when the frame bears other MACs than at first; a packet around it has MACs of its own."""
     return not hop.encapsulation and (hop.src, hop.dst) != (first.src, first.dst)
+
+
+def decided_by(hop: Hop, first: Hop) -> Iterator[str]:
+    """In words: why it ended, the statements, the port group and its teaming policy, what it is inside of, other MACs
+    than those of the `first` hop."""
+    if hop.reason:
+        yield str(hop.reason)
+    if hop.statements:
+        yield " ".join(hop.statements)
+    policy, group = policy_of(hop), hop.port_group if hop.point not in _INNER else ""
+    if policy or group:
+        yield " of ".join(word for word in (policy, group) if word)
+    if hop.encapsulation:
+        yield f"in {hop.encapsulation}"
+    if rewritten(hop, first):
+        yield "MACs rewritten"
 
 
 def policy_of(hop: Hop) -> str | None:
@@ -197,9 +230,21 @@ def _lines(answer: Answer) -> Iterator[str]:
         yield f"  {difference}"
     for line in tally_lines(answer.tally, answer.could_see):
         yield f"  {line}"
-    if answer.did_see:
-        yield "  seen off the path by: " + ", ".join(f"{s.node} ({s.why})" for s in answer.did_see)
+    yield from did_see_lines(answer.did_see)
     yield from could_see_lines(answer.could_see)
+
+
+def did_see_lines(seen: Sequence[Seen]) -> Iterator[str]:
+    """Those who saw it for the same reason together, with what closes that."""
+    if seen:
+        yield "  seen off the path by:"
+    ways: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    for who in seen:
+        ways.setdefault((who.why, who.statements, who.closes), []).append(who.node)
+    for (why, statements, closes), nodes in ways.items():
+        yield f"    {', '.join(nodes)}: {why}" + (f" ({' '.join(statements)})" if statements else "")
+        if closes:
+            yield f"      closed by: {closes}"
 
 
 def _arrives_as(trail: Trail, first: Trail) -> bool:
@@ -220,11 +265,7 @@ def trail_lines(hops: Sequence[Hop]) -> Iterator[str]:
     for number, hop in enumerate(hops, start=1):
         vlan = "/".join(map(str, hop.vlans)) or "-"
         time = "" if hop.time_ns is None else f"{(hop.time_ns - start) / 1000:.0f}"
-        why = f"{hop.reason}  " if hop.reason else ""
-        other = "  MACs rewritten" if rewritten(hop, hops[0]) else ""
-        inside = f"  in {hop.encapsulation}" if hop.encapsulation else ""
-        policy = policy_of(hop)
-        decided = why + " ".join(hop.statements) + (f"  {policy}" if policy else "") + inside + other
+        decided = "  ".join(decided_by(hop, hops[0]))
         row = f"  {number:3}  {hop.box:{boxes}}  {hop.observation:9}  {hop.point.value:18}"
         yield f"{row}  {hop.interface:{ports}}  {vlan:9}  {time:>8}  {hop.evidence:8}  {decided}".rstrip()
 
@@ -239,7 +280,9 @@ def end_text(hops: Sequence[Hop]) -> str:
         return f"a copy was dropped in {where} at {last.interface}{how}: {_because(last)}"
     if last.encapsulation:
         return f"a copy reached {last.node}, in {last.encapsulation}, by {_by(hops)}"
-    return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point})"
+    back = next((hop.interface for hop in reversed(hops) if hop.point is Point.UPLINK_RCV), "")
+    how = f", back in by {back}" if back and hops[0].box == last.box else ""
+    return f"a copy reached {last.node} ({last.box} {last.interface}, {last.point}{how})"
 
 
 def _by(hops: Sequence[Hop]) -> str:

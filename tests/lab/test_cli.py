@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -129,6 +130,32 @@ def test_a_reader_that_has_gone_is_no_complaint() -> None:
     assert (done.stdout, done.stderr) == ("plan where-is-my-data\n", "")
 
 
+@pytest.mark.parametrize("words", [["plan", str(TOPOLOGY)], ["--help"]], ids=["plan", "help"])
+def test_a_reader_that_has_gone_is_no_difference_from_a_prediction(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as gone:
+        done = subprocess.run([*VLAB, *words], cwd=ROOT, stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+LEFT_ASIDE = [
+    pytest.param(["--pcap", "x.pcapng", "--from", "web1"], "do not go with --pcap", id="ends in files"),
+    pytest.param(["--pcap", "x.pcapng", "--baseline", __file__], "do not go with --pcap", id="baseline of files"),
+    pytest.param(["--flow", "icmp", "--baseline", __file__], "do not go with --flow", id="baseline of a flow"),
+    pytest.param(["--token", "c0ffee00", "--to", "web2"], "do not go with --flow and --token", id="end of a token"),
+    pytest.param(["--self-test", "--baseline", __file__], "do not go with --self-test", id="baseline of a self-test"),
+    pytest.param(["--self-test", "--pcap", "x.pcapng"], "--self-test is of a lab", id="self-test of files"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), LEFT_ASIDE)
+def test_where_refuses_an_option_that_it_would_leave_aside(words: list[str], said: str) -> None:
+    done = vlab_run("where", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_schema_is_a_json_schema_that_the_shipped_files_use_the_words_of() -> None:
     done = vlab_run("schema")
     schema = json.loads(done.stdout)
@@ -138,7 +165,7 @@ def test_schema_is_a_json_schema_that_the_shipped_files_use_the_words_of() -> No
 
 HOP = {"hop", "box", "point", "direction", "interface", "node", "switch", "medium", "vlans", "pcp", "src", "dst",
        "in_clear", "evidence", "time_ns", "reason", "statements", "observation", "macs_rewritten", "policy",
-       "encapsulation"}  # fmt: skip
+       "encapsulation", "port_group"}  # fmt: skip
 PREDICTIONS = [
     pytest.param("web1", "web2", [], "delivered", None, id="delivered"),
     pytest.param("web1", "db2", [], "dropped", "VlanTag Mismatch", id="other VLAN"),

@@ -193,6 +193,14 @@ def test_boxes_and_cables_on_the_way_see_it_and_no_others(vlab: RunningLab, tmp_
     assert spared  # the other cable of esx1, and its failover path
 
 
+def test_cables_that_a_broadcast_passes_are_told_and_have_it(vlab: RunningLab, tmp_path: Path) -> None:
+    answer = vlab.where("remote", "victim", dst_mac="broadcast", count=1, directory=tmp_path)
+    assert answer.agrees, answer.differences
+    now = [e for e in answer.could_see if e.action == "tap" and not e.after]
+    assert {end for e in now for end in e.node.split(" - ")} >= seen_between_boxes(vlab, tmp_path)
+    assert [e for e in now if e.copy]
+
+
 def seen_between_boxes(lab: RunningLab, directory: Path) -> set[str]:
     """`esx1:vmnic0`: the ends of cables between boxes whose captures have a canary."""
     plan, found = lab.client.plan, set()

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from lab import RunningLab
-from lab.frame import BROADCAST, Frame, mac_text
+from lab.frame import BROADCAST, DropReason, Frame, mac_text
 from lab.observe.pcapng import Packet
 from lab.realise.run import wait_until
 from traffic.canary import find_canaries
@@ -133,6 +133,7 @@ def test_l2s_7_a_frame_s_way_to_another_site_shows_what_it_is_inside_of(vlab: Ru
     tunnel = [(f"{kind}{site}.wan", "vxlan") for site in "ab"] if kind == "x" else []
     assert [hop for hop in way if hop[1]] == tunnel
     assert [name for name, _ in way].index(f"{kind}a") < len(way) - 1
+    assert not [h for t in answer.trails for h in t.hops if h.reason is DropReason.UNUSED_PNIC]
 
 
 def test_l2s_8_a_frame_that_the_tunnel_makes_too_long_disappears_and_a_shorter_one_does_not(vlab: RunningLab) -> None:

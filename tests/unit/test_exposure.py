@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.client import Place, places_of
-from lab.frame import Frame, Tag
+from lab.frame import BROADCAST, Frame, Tag
 from lab.predict import Predictor
 from lab.predict.clear import in_clear
 from lab.predict.exposure import Flow, could_see
@@ -133,11 +133,37 @@ def test_mir_5_the_port_that_a_session_copies_some_frames_to_and_none_of_a_whole
 
 def test_team_f_1_boxes_and_cables_of_the_failover_path_and_of_none() -> None:
     found = exposed(edition("where-is-my-data"), "web1.eth0", "web2.eth0")
-    assert [e.node for e in found if e.kind == "box" and not e.after] == ["esx1", "tor2", "esx2"]
+    assert [e.node for e in found if e.kind == "box" and not e.after and not e.copy] == ["esx1", "tor2", "esx2"]
     assert [e.node for e in found if e.kind == "box" and e.after] == ["tor1"]
     alone = exposed(edition("vlan-isolation"), "web1.eth0", "web2.eth0")
     assert [e.node for e in alone if e.after] == []
     assert [e.node for e in alone if e.kind == "cable"] != []
+
+
+def test_cables_and_boxes_of_a_flooded_copy_are_told_and_none_once_the_pswitches_know() -> None:
+    used = edition("where-is-my-data")
+    places, state = places_of(used.topology), initial_state(used.topology)
+    copies = {e.node for e in exposed(used, "web1.eth0", "web2.eth0") if e.copy}
+    austin = {"tor1:wan1 - wan1:tor1", "wan1:wan2 - wan2:wan1", "wan2:tor3 - tor3:wan2", "wan1", "wan2", "tor3", "esx3"}
+    assert copies == austin | {"tor3:esx3-vmnic2 - esx3:vmnic2", "tor3:esx3-vmnic3 - esx3:vmnic3"} | {
+        "tor1",
+        "tor2:tor1 - tor1:tor2",
+        "tor1:esx1-vmnic2 - esx1:vmnic2",
+        "tor1:esx2-vmnic2 - esx2:vmnic2",
+    }
+    said = Predictor(used.topology, state).predict("web2.eth0", Frame(places["web2.eth0"].mac, BROADCAST))
+    assert not [e for e in exposed(used, "web1.eth0", "web2.eth0", said.state_after(state)) if e.copy]
+
+
+def test_the_path_of_what_another_vlan_drops_leads_to_the_port_that_drops_it() -> None:
+    found = exposed(edition("where-is-my-data"), "web1.eth0", "db1.eth0")
+    cables = [e.node for e in found if e.kind == "cable" and not e.copy]
+    assert cables[-1] == "tor1:esx1-vmnic2 - esx1:vmnic2"  # db1 is on the sender's own host
+    assert {e.node for e in found if e.kind == "box" and e.copy} == {"esx2", "esx3", "wan1", "wan2", "tor3"}
+    other = exposed(edition("where-is-my-data"), "web1.eth0", "db2.eth0")
+    assert [e.node for e in other if e.kind == "box" and not e.copy] == ["esx1", "tor2", "esx2"]
+    nobody = exposed(edition("where-is-my-data"), "web1.eth0", "nas")  # its VLAN is not the frame's
+    assert "tor1" in {e.node for e in nobody if e.kind == "box"}
 
 
 def test_who_has_it_already_is_no_could_have_seen() -> None:

@@ -22,6 +22,8 @@ from lab.report.verify import Report
 from traffic.frames import layers
 
 ROOT = Path(__file__).resolve().parents[2]
+NARROWEST = 120
+"""No pSwitch is drawn narrower (px)."""
 
 
 @pytest.mark.parametrize("file", sorted(path.stem for path in (ROOT / "topologies").glob("*.yaml")))
@@ -36,6 +38,21 @@ def test_a_picture_has_every_place_where_a_hop_can_be(file: str) -> None:
     assert len(ends) > 10
     assert ends <= drawn.anchors.keys()
     assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in drawn.anchors.values())
+
+
+@pytest.mark.parametrize("file", ["l2-stretch-vxlan", "l2-stretch-trunk", "where-is-my-data", "pvnic-chassis"])
+def test_no_cable_of_a_machine_passes_behind_a_pswitch(file: str) -> None:
+    topology = topology_named(file)
+    drawn = picture(topology)
+    middles = {name: drawn.anchors[name, name] for name in topology.physical_switches}
+    tried = 0
+    for machine in topology.machines.values():
+        (x, top), (_, bottom) = drawn.anchors[machine.name, "eth0"], drawn.anchors[machine.switch, machine.name]
+        assert top < bottom
+        tried += 1
+        behind = [name for name, (at, y) in middles.items() if top < y < bottom and abs(x - at) < NARROWEST / 2]
+        assert not behind, machine.name
+    assert tried
 
 
 def test_no_two_guests_are_drawn_in_one_place() -> None:
@@ -156,6 +173,26 @@ def test_on_paper_every_way_is_there_and_no_button(browser: Any, tmp_path: Path)
         assert displayed(browser, ".paper", ".bar") == [True, False]
         assert not browser.find_element("id", "hops").is_displayed()
         assert len(browser.find_elements("css selector", ".paper table")) == 7
+
+
+BROKEN = """const lines = (cell) => { const r = document.createRange(); r.selectNodeContents(cell);
+  return new Set([...r.getClientRects()].map((box) => Math.round(box.top))).size; };
+return [...document.querySelectorAll(arguments[0])].filter((cell) => !cell.textContent.includes(" ") && lines(cell) > 1)
+  .map((cell) => cell.textContent);"""
+"""Single words that stand on more than one line."""
+
+
+def test_on_paper_no_figure_and_no_word_of_the_hops_is_broken(browser: Any, tmp_path: Path) -> None:
+    topology = topology_named("where-is-my-data")
+    opened(browser, tmp_path, page_of(topology, both_ways(topology, "web1.eth0", "web2.eth0")))
+    wide = browser.get_window_size()
+    browser.set_window_size(700, 900)  # an A4 page between its margins
+    with on_paper(browser):
+        cells = browser.execute_script("return document.querySelectorAll('.paper td').length")
+        broken = browser.execute_script(BROKEN, ".paper td:not(:nth-child(5)), th:not(.side):not(.top)")
+    browser.set_window_size(wide["width"], wide["height"])
+    assert cells > 100
+    assert broken == []
 
 
 def test_on_paper_all_is_dark_on_white(browser: Any, tmp_path: Path) -> None:

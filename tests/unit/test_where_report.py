@@ -10,7 +10,7 @@ from lab.frame import Frame, Hop, Point
 from lab.predict.passing import CouldSee
 from lab.report.exposure import could_see_json, could_see_lines
 from lab.report.tally import Tally, changes, tally_json, tally_lines
-from lab.report.where import Answer, Trail, as_text, policy_of, trail_lines
+from lab.report.where import Answer, Seen, Trail, as_text, did_see_lines, end_text, policy_of, trail_lines
 
 KEY = ("esx1", "esx1", "UplinkSnd", "vmnic0", (10,), "02:00:00:00:00:01", "02:00:00:00:00:02")
 TAP = CouldSee("esx1:vmnic0 - tor1:esx1-vmnic0", "esx1", "vmnic0", "cable", "tap", "a tap", after="esx1:vmnic1 fails")
@@ -39,6 +39,34 @@ def test_what_could_see_is_told_with_what_closes_it() -> None:
     assert lines[1:3] == ["    spy: listens (SEC-2)", "      closed by: vlab set vnic spy x=y"]
     assert lines[3].endswith("on the path when esx1:vmnic1 fails")
     assert [entry["closes"] for entry in could_see_json([SNIFFER, TAP])] == ["vlab set vnic spy x=y", None]
+
+
+def test_who_did_see_it_is_told_with_the_statement_and_what_closes_it() -> None:
+    spy = Seen("spy", "esx1", Point.VNIC_OUT, "spy.eth0", "listens", ("SEC-2",), "vlab set vnic spy x=y")
+    tors = [Seen(name, name, Point.PSWITCH_RCV, "", "flooded", ("VLAN-16",)) for name in ("tor1", "tor2")]
+    assert list(did_see_lines([tors[0], spy, tors[1]])) == [
+        "  seen off the path by:",
+        "    tor1, tor2: flooded (VLAN-16)",
+        "    spy: listens (SEC-2)",
+        "      closed by: vlab set vnic spy x=y",
+    ]
+    assert list(did_see_lines([])) == []
+
+
+def test_what_a_copy_passes_is_told_apart_from_the_path() -> None:
+    copy = CouldSee("tor2", "tor2", "", "box", "capture", "a copy of the frame passes it", copy=True)
+    box = CouldSee("tor1", "tor1", "", "box", "capture", "the frame passes it")
+    lines = list(could_see_lines([box, copy]))
+    assert lines[1:] == ["    who administers tor1: on the path", "    who administers tor2: on the way of a copy"]
+    assert [entry["copy"] for entry in could_see_json([box, copy])] == [False, True]
+
+
+def test_a_copy_that_came_back_to_its_host_says_by_which_uplink() -> None:
+    here = Hop("esx1", "a", Point.VNIC_TX, "out", "eth0", (), "", "", "wire")
+    back = Hop("esx1", "esx1", Point.UPLINK_RCV, "in", "vmnic1", (), "", "", "wire")
+    end = Hop("esx1", "spy", Point.VNIC_OUT, "out", "spy.eth0", (), "", "", "wire")
+    assert end_text((here, back, end)) == "a copy reached spy (esx1 spy.eth0, VnicOut, back in by vmnic1)"
+    assert end_text((here, end)) == "a copy reached spy (esx1 spy.eth0, VnicOut)"
 
 
 def test_many_guests_are_told_in_few_lines() -> None:
