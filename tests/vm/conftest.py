@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +102,13 @@ def _by_vagrant(bare: image.Image, request: pytest.FixtureRequest) -> Iterator[R
     vagrant: Vagrant = request.getfixturevalue("vagrant")
     vagrant.add_box(bare)
     begun = monotonic()
-    vagrant.up()
+    try:
+        vagrant.up()
+    except (AssertionError, subprocess.TimeoutExpired) as error:  # a network that was away for a minute
+        say(f"vagrant up failed, and is tried once more: {error}")
+        vagrant.destroy()
+        begun = monotonic()
+        vagrant.up()
     say(f"vagrant up, provisioning from bare: {monotonic() - begun:.0f} s")
     machine = vagrant.machine()
     yield Ready(
