@@ -41,6 +41,6 @@ def distance(way: Way) -> Distance:
         jitter=round(way.jitter * 1e9),
         loss=round(way.loss * _ALL),
         rate=max(1, rate // 8),
-        limit=math.ceil(seconds * rate / _SMALLEST_BITS) + _SPARE,
+        limit=min(math.ceil(seconds * rate / _SMALLEST_BITS) + _SPARE, _ALL),
         burst=math.ceil(BACKLOG_SECONDS * way.rate / 8) + WIRE_MTU + _TAGS if way.rate else 0,
     )

@@ -82,7 +82,7 @@ def _found(ip: IPRoute, index: int) -> tuple[int, int, int, int] | None:
 
 def _netem(wanted: Distance) -> bytes:
     ticks = (wanted.delay // _TICK_NS, wanted.jitter // _TICK_NS)
-    head = struct.pack("=IIIIII", ticks[0], min(wanted.limit, _MOST), wanted.loss, 0, 0, ticks[1])
+    head = struct.pack("=IIIIII", ticks[0], wanted.limit, wanted.loss, 0, 0, ticks[1])
     return b"".join((
         head,
         attribute(_NETEM_LATENCY64, struct.pack("=q", wanted.delay)),
