@@ -14,6 +14,7 @@ from lab.realise import sandbox
 from lab.realise.sandbox import Progress, Sandbox
 
 DATAPATHS = ("user", "kernel")
+DISTANCES = ("auto", "netem", "wire")
 
 
 def _silent(_step: str, _done: int, _of: int) -> None:
@@ -21,11 +22,13 @@ def _silent(_step: str, _done: int, _of: int) -> None:
 
 
 def bring_up(
-    source: Path | str, name: str | None = None, datapath: str = "auto", progress: Progress = _silent
-) -> tuple[Sandbox, LabClient]:
+    source: Path | str, name: str | None = None, datapath: str = "auto", progress: Progress = _silent,
+    distance: str = "auto",
+) -> tuple[Sandbox, LabClient]:  # fmt: skip
     """Start a lab from a topology file; it ends with this process unless the sandbox is detached.
 
     `datapath` is `user`, `kernel` or `auto`: what the environment's VLAB_DATAPATH says, else `user`.
+    `distance` is `netem`, `wire` or `auto`: what VLAB_DISTANCE says, else `netem` where the kernel has it.
     Raises TopologyError, UsageError (the name is taken), MachineLacks, SystemRefused; then nothing is left behind.
     """
     from lab.topology import read_topology, read_topology_text
@@ -34,6 +37,7 @@ def bring_up(
     topology = read_topology(text, str(source))
     spec: dict[str, Any] = {"name": name or topology.name, "text": text, "source": str(source)}
     spec["datapath"] = datapath_named(datapath)
+    spec["distance"] = distance_named(distance)
     if not spec["name"].strip() or "/" in spec["name"] or spec["name"].startswith("."):
         raise UsageError(f"{spec['name']!r} is no name for a lab")
     box = sandbox.start(spec, progress)
@@ -49,6 +53,14 @@ def datapath_named(wanted: str) -> str:
     named = os.environ.get("VLAB_DATAPATH") or "user" if wanted == "auto" else wanted
     if named not in DATAPATHS:
         raise UsageError(f"{named!r} is no datapath: VLAB_DATAPATH may be user or kernel")
+    return named
+
+
+def distance_named(wanted: str) -> str:
+    """`auto`, `netem` or `wire`. Raises UsageError for what is none of them."""
+    named = os.environ.get("VLAB_DISTANCE") or "auto" if wanted == "auto" else wanted
+    if named not in DISTANCES:
+        raise UsageError(f"{named!r} does no distance: VLAB_DISTANCE may be netem, wire or auto")
     return named
 
 

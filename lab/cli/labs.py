@@ -19,13 +19,14 @@ from lab.errors import MachineLacks, UsageError
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="Name of the lab; the topology's own name unless said.")
 @click.option("--datapath", type=click.Choice(["auto", "user", "kernel"]), default="auto", show_default=True)
+@click.option("--distance", type=click.Choice(["auto", "netem", "wire"]), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def up(file: Path, name: str | None, datapath: str, as_json: bool) -> None:
+def up(file: Path, name: str | None, datapath: str, distance: str, as_json: bool) -> None:
     """Build the lab of a topology FILE and leave it running."""
     from lab.lifetime import bring_up
 
     with progress_bar() as progress:
-        sandbox, client = bring_up(file, name, datapath, progress)
+        sandbox, client = bring_up(file, name, datapath, progress, distance)
     sandbox.detach()
     facts = _facts(client)
     if as_json:
@@ -129,7 +130,7 @@ def _health(said: dict[str, Any]) -> Iterator[str]:
     for wire in said["wires"]:
         way = f"{wire['delay'] * 1000:g} ms one way, jitter {wire['jitter'] * 1000:g} ms, loss {wire['loss']:g}"
         rate = f", {wire['rate']} bit/s" if wire["rate"] else ""
-        yield f"{wire['between']}: {way}{rate}, by a {wire['by']}" + ("" if wire["alive"] else "; IT HAS ENDED")
+        yield f"{wire['between']}: {way}{rate}, by {wire['by']}" + ("" if wire["alive"] else "; IT HAS ENDED")
     if said["discarding"]:
         yield "spanning tree discards at: " + ", ".join(said["discarding"])
     if said["promiscuous"]:

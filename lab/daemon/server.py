@@ -71,7 +71,7 @@ class Daemon:
         inner = directory / "run"
         inner.mkdir()
         mount("tmpfs", inner, "tmpfs")
-        self.network = Network(plan, inner, _datapath(spec["datapath"]), progress)
+        self.network = Network(plan, inner, _datapath(spec["datapath"]), spec["distance"], progress)
         self.network.build()
         self.present = Present(self.topology, state, self.network)
         self.agents = Agents(self.present)

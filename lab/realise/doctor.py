@@ -25,7 +25,7 @@ KERNEL = {
         False,
         "no traffic shaping of ports",
     ),
-    "netem": ("tc qdisc replace dev lo root netem delay 1ms", False, "no kernel delay, jitter and loss (planned)"),
+    "netem": (f"{sys.executable} -m lab.realise.netlink_netem", False, "distances by a process instead of the kernel"),
     "vxlan": ("ip link add name vx type vxlan id 1 dstport 4789 dev lo", False, "no VXLAN between sites (planned)"),
 }
 """Name -> (command in the sandbox, required, what its lack costs)."""

@@ -25,7 +25,7 @@ from lab.plan.types import Bridge, Interface, NodeKind, Plan
 from lab.plan.types import Node as PlannedNode
 from lab.realise import netlink, qdiscs
 from lab.realise.difference import BridgeChange, Move, change_of, set_columns, shape
-from lab.realise.longwire import LongWire
+from lab.realise.longwire import LongWire, keep_carriers, wire_class
 from lab.realise.ovs import OpenVSwitch, make_template
 from lab.realise.run import MS_BIND, mount, new_network_namespace, spawn
 
@@ -95,10 +95,11 @@ class Wire(Link):  # type: ignore[misc]
 class Network:
     """A plan made real inside the sandbox. `directory` is a tmpfs of the sandbox."""
 
-    def __init__(self, plan: Plan, directory: Path, datapath: str, progress: Progress) -> None:
+    def __init__(self, plan: Plan, directory: Path, datapath: str, distance: str, progress: Progress) -> None:
         self.plan = plan
         self.directory = directory
         self.datapath = datapath
+        self.distance = distance
         self.namespaces: dict[str, int] = {}
         self.queues = qdiscs.Queues(None)
         self.requeued: list[qdiscs.Place] = []
@@ -158,11 +159,13 @@ class Network:
             return self.namespaces[of[0]], self.plan.node_named[of[0]].interface(of[1])
 
         pairs = []
+        far = any(cable.way for cable in self.plan.cables) or self.distance == "netem"
+        long_wire = wire_class(self.distance if far else "wire")
         for cable in (cable for cable in self.plan.cables if not cable.tunnelled):
             if cable.way is None:
                 pairs.append((end(cable.a), end(cable.b)))
             else:
-                wire = LongWire(self.directory / "wires", len(self.wires), cable)
+                wire = long_wire(self.directory / "wires", len(self.wires), cable)
                 self.wires.append(wire)
                 pairs += [(end(cable.a), wire.ends[0]), (wire.ends[1], end(cable.b))]
         netlink.create_cables(pairs)
@@ -174,6 +177,7 @@ class Network:
                 netlink.set_gateway(self.namespaces[node.name], node.gateway)
         for wire in self.wires:
             wire.start()
+        keep_carriers(self.wires)
         self._progress("namespaces and cables", 1, 1)
 
     def _add(self, node: PlannedNode) -> None:

@@ -100,11 +100,11 @@ class _Device:
 
     def clear(self) -> None:
         if any(q["handle"] == _HANDLE for q in self._ip.get_qdiscs(index=self._index)):
-            self._send(_message(RTM_DELQDISC, _TAKE, self._index, _HANDLE, _AT_ROOT))
+            self._send(request(RTM_DELQDISC, _TAKE, self._index, _HANDLE, _AT_ROOT))
 
     def change(self, old: Queue | None, new: Queue | None) -> None:
         if old is not None and not _alike(old, new):
-            self._send(_message(RTM_DELQDISC, _TAKE, self._index, _HANDLE, _AT_ROOT))
+            self._send(request(RTM_DELQDISC, _TAKE, self._index, _HANDLE, _AT_ROOT))
             old = None
         if isinstance(new, Bucket):
             self._send(*_bucket(self._index, new))
@@ -183,7 +183,7 @@ def _parameters(found: Any) -> tuple[int, int, int]:
 # -- messages
 
 
-def _message(
+def request(
     kind: int, flags: int, index: int, handle: int, parent: int, name: str = "", options: bytes = b"", info: int = 0
 ) -> tcmsg:
     message = _Raw()
@@ -194,7 +194,7 @@ def _message(
     return message
 
 
-def _attribute(number: int, content: bytes) -> bytes:
+def attribute(number: int, content: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(content), number) + content + bytes(-len(content) % 4)
 
 
@@ -208,7 +208,7 @@ def _ticks(size: int, bits: int) -> int:
 
 
 def _pfifo(index: int, handle: int, parent: int, packets: int) -> tcmsg:
-    return _message(RTM_NEWQDISC, _PUT, index, handle << 16, parent, "pfifo", struct.pack("=I", packets))
+    return request(RTM_NEWQDISC, _PUT, index, handle << 16, parent, "pfifo", struct.pack("=I", packets))
 
 
 def _bucket(index: int, bucket: Bucket) -> Iterator[tcmsg]:
@@ -217,7 +217,7 @@ def _bucket(index: int, bucket: Bucket) -> Iterator[tcmsg]:
     rates = _rate_spec(bucket.rate) + _rate_spec(bucket.peak)
     # The kernel makes a queue of so many bytes at first, and takes the number for one of frames when it is changed.
     parameters = rates + struct.pack("=III", bucket.packets, _ticks(bucket.burst, bucket.rate), at_once)
-    yield _message(RTM_NEWQDISC, _PUT, index, _HANDLE, _AT_ROOT, "tbf", _attribute(1, parameters))
+    yield request(RTM_NEWQDISC, _PUT, index, _HANDLE, _AT_ROOT, "tbf", attribute(1, parameters))
     yield _pfifo(index, _LEAF, _HANDLE + 1, bucket.packets)
 
 
@@ -225,7 +225,7 @@ def _tree(index: int, old: Tree | None, new: Tree) -> Iterator[tcmsg]:
     before = {c.minor: c for c in old.classes} if old else {}
     if old is None:
         start = struct.pack("=IIIII", 3, 10, new.default, 0, 0)
-        yield _message(RTM_NEWQDISC, _PUT, index, _HANDLE, _AT_ROOT, "htb", _attribute(2, start))
+        yield request(RTM_NEWQDISC, _PUT, index, _HANDLE, _AT_ROOT, "htb", attribute(2, start))
     for c in new.classes:
         if before.get(c.minor) != c:
             yield from _class(index, before.get(c.minor), c)
@@ -235,18 +235,18 @@ def _gone(index: int, old: Tree | None, new: Tree) -> Iterator[tcmsg]:
     """Classes below others first."""
     before = {c.minor for c in old.classes} if old else set()
     for minor in sorted(before - {c.minor for c in new.classes}, reverse=True):
-        yield _message(RTM_DELTCLASS, _TAKE, index, _HANDLE + minor, _HANDLE)
+        yield request(RTM_DELTCLASS, _TAKE, index, _HANDLE + minor, _HANDLE)
 
 
 def _class(index: int, old: Class | None, new: Class) -> Iterator[tcmsg]:
     rates = _rate_spec(new.rate) + _rate_spec(new.ceil)
     buffers = (_ticks(new.burst, new.rate), _ticks(new.burst, new.ceil))
-    options = _attribute(1, rates + struct.pack("=IIIII", *buffers, new.quantum, 0, 0))
+    options = attribute(1, rates + struct.pack("=IIIII", *buffers, new.quantum, 0, 0))
     for number, bits in ((6, new.rate), (7, new.ceil)):
         if bits // 8 > 0xFFFFFFFF:
-            options += _attribute(number, struct.pack("=Q", bits // 8))
+            options += attribute(number, struct.pack("=Q", bits // 8))
     parent = _HANDLE + new.parent
-    yield _message(RTM_NEWTCLASS, _PUT, index, _HANDLE + new.minor, parent, "htb", options)
+    yield request(RTM_NEWTCLASS, _PUT, index, _HANDLE + new.minor, parent, "htb", options)
     if new.packets and (old is None or old.packets != new.packets):
         yield _pfifo(index, _LEAF + new.minor, _HANDLE + new.minor, new.packets)
 
@@ -257,14 +257,14 @@ def _filters(index: int, present: Iterable[int], matches: Iterable[Match]) -> It
     now = next(p for p in _PREFERENCES if p not in there)
     for match in matches:
         for step, protocol, words in _words(match):
-            options = _attribute(1, struct.pack("=I", _HANDLE + match.target)) + _attribute(5, _selector(words))
+            options = attribute(1, struct.pack("=I", _HANDLE + match.target)) + attribute(5, selector(words))
             info = (now + step) << 16 | socket.htons(protocol)
-            yield _message(RTM_NEWTFILTER, _TAKE | NLM_F_CREATE, index, 0, _HANDLE, "u32", options, info)
+            yield request(RTM_NEWTFILTER, _TAKE | NLM_F_CREATE, index, 0, _HANDLE, "u32", options, info)
     for preference in there:
-        yield _message(RTM_DELTFILTER, _TAKE, index, 0, _HANDLE, info=preference << 16)
+        yield request(RTM_DELTFILTER, _TAKE, index, 0, _HANDLE, info=preference << 16)
 
 
-def _selector(words: Iterable[_Word]) -> bytes:
+def selector(words: Iterable[_Word]) -> bytes:
     keys = [struct.pack(">II", mask, value) + struct.pack("=ii", offset, 0) for value, mask, offset in words]
     return struct.pack("=BBBxHHhhI", 1, 0, len(keys), 0, 0, 0, 0, 0) + b"".join(keys)
 

@@ -73,6 +73,22 @@ def inside(namespace: int) -> Iterator[None]:
         os.close(home)
 
 
+@contextmanager
+def passing_namespace() -> Iterator[int]:
+    """A new network namespace (an fd), which is gone after the block."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(CLONE_NEWNET), "making a network namespace")
+        made = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        _check(_libc.setns(home, CLONE_NEWNET), "returning to the sandbox's namespace")
+    finally:
+        os.close(home)
+    try:
+        yield made
+    finally:
+        os.close(made)
+
+
 def spawn(argv: Sequence[str], namespace: int | None = None, **options: Any) -> subprocess.Popen[Any]:
     """Start a child, in a network namespace when given; options are Popen's. Raises MachineLacks, SystemRefused."""
     try:

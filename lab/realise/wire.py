@@ -22,12 +22,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from lab.plan.distance import BACKLOG_SECONDS
 from lab.realise.packets import PacketSocket
 
 CARRIER_SECONDS = 0.05
 """Between two looks at the carriers."""
-BACKLOG_SECONDS = 0.1
-"""What may wait for its turn at a rate; more is lost, as in a router's queue."""
 ROOM = 8 * 1024 * 1024
 _TURN = 64
 _PR_SET_TIMERSLACK = 29
@@ -84,14 +83,14 @@ class Wire:
         self._ways = [Direction(order), Direction(order)]
         self._waiting: list[tuple[float, int, int, bytes]] = []
         self._count = 0
-        self._links = _Links(names)
+        self._carriers = Carriers(names)
 
     def run(self) -> None:
         looked = 0.0
         while True:
             now = time.time()
             if now - looked >= CARRIER_SECONDS:
-                self._links.look()
+                self._carriers.look()
                 looked = now
             left = CARRIER_SECONDS
             if self._waiting:
@@ -121,7 +120,7 @@ class Wire:
                 self._ends[number].send(frame)
 
 
-class _Links:
+class Carriers:
     """Keeps both ends' carriers alike."""
 
     def __init__(self, names: tuple[str, str]) -> None:

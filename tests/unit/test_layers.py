@@ -68,7 +68,7 @@ def test_a_module_that_touches_the_system_is_seen_to_load_it(module: str, librar
     ("library", "files"),
     [
         ("mininet", {"lab/realise/net.py"}),
-        ("pyroute2", {"lab/realise/netlink.py", "lab/realise/netlink_tc.py"}),
+        ("pyroute2", {f"lab/realise/{door}.py" for door in ("netlink", "netlink_netem", "netlink_tc")}),
         ("scapy", {"traffic/frames.py"}),
     ],
 )

@@ -11,9 +11,12 @@ from lab.errors import TopologyError
 from lab.frame import BROADCAST, DropReason, Frame, mac_bytes
 from lab.model import PortKey, StretchKind, Topology
 from lab.plan import arping, compile_plan
+from lab.plan.distance import BACKLOG_SECONDS, distance
+from lab.plan.types import Way
+from lab.plan.wiring import WIRE_MTU
 from lab.predict import predict
 from lab.predict.arping import said_by
-from lab.realise.wire import BACKLOG_SECONDS, Direction, Order
+from lab.realise.wire import Direction, Order
 from lab.state_json import from_json, to_json
 from lab.teaming import initial_state
 from lab.topology import read_topology, warnings
@@ -133,6 +136,24 @@ def test_a_rate_spaces_frames_and_what_has_to_wait_too_long_is_lost() -> None:
     left = [way.leaves(0.0, 125) for _ in range(20)]
     assert left[:3] == pytest.approx([0.01, 0.02, 0.03])
     assert sum(one is not None for one in left) == round(BACKLOG_SECONDS / 0.01) + 1
+
+
+def test_netem_is_told_of_a_way_in_its_own_units() -> None:
+    told = distance(Way(delay=0.005, jitter=0.002, loss=0.25, rate=8_000_000))
+    assert (told.delay, told.jitter, told.rate) == (5_000_000, 2_000_000, 1_000_000)
+    assert told.loss / 0xFFFFFFFF == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("rate", [64_000, 8_000_000, 10_000_000_000])
+def test_netem_has_room_for_the_smallest_frames_and_the_backlog_is_cut_before_it(rate: int) -> None:
+    told = distance(Way(delay=0.5, jitter=0.1, rate=rate))
+    assert told.limit >= (0.5 + 0.1 + BACKLOG_SECONDS) * rate / (60 * 8)
+    assert told.burst >= BACKLOG_SECONDS * rate / 8 + WIRE_MTU
+
+
+def test_a_way_of_any_rate_cuts_no_backlog_and_still_lets_none_overtake() -> None:
+    told = distance(Way(delay=0.005, jitter=0.005))
+    assert told.burst == 0 and told.rate > 0
 
 
 # -- what a frame meets

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from machine import IN_GUEST, Machine, Ready
 
 EVERY_TAGGING = "tests/lab/switching.yaml"
@@ -86,3 +87,18 @@ def test_a_lab_in_the_kernels_datapath_is_built_of_it(ready: Ready) -> None:
     said = ready.machine.run(in_login_shell(f"{up} && vlab exec esx1 -- ip -br link; vlab down")).stdout
     assert '"datapath": "kernel"' in said
     assert "ovs-system" in said
+
+
+def test_a_stretch_is_as_far_by_netem_as_by_the_userspace_wire(ready: Ready) -> None:
+    """1,000 frames each over 20 +- 5 ms with 20 % loss."""
+    command = 'VLAB_DISTANCE="netem wire" $VLAB_VENV/bin/python benchmarks/distance.py 20ms:5ms:0.2'
+    netem, wire = json.loads(ready.machine.timed("a stretch by netem and by the wire", in_login_shell(command)))
+    print(f"vm: {netem}\nvm: {wire}", flush=True)
+    assert (netem["by"], wire["by"]) == ("netem", "userspace wire")
+    for found in (netem, wire):
+        assert found["alive"] and found["in_order"] and found["frames"] == 1000
+        assert found["median"] > 19
+        assert found["p95"] - found["p5"] > 4
+        assert found["lost"] == pytest.approx(0.2, abs=0.06)
+    assert netem["median"] < 60  # on an emulated processor everything is late, and a process most of all
+    assert netem["median"] < wire["median"] + 5
