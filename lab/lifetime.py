@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,18 +49,20 @@ def bring_up(
 
 
 def datapath_named(wanted: str) -> str:
-    """`user` or `kernel`. Raises UsageError for what is neither."""
-    named = os.environ.get("VLAB_DATAPATH") or "user" if wanted == "auto" else wanted
-    if named not in DATAPATHS:
-        raise UsageError(f"{named!r} is no datapath: VLAB_DATAPATH may be user or kernel")
-    return named
+    """`user` or `kernel`; `auto` is what VLAB_DATAPATH says, else `user`. Raises UsageError for what is neither."""
+    return _named("datapath", wanted, "VLAB_DATAPATH", DATAPATHS)
 
 
 def distance_named(wanted: str) -> str:
-    """`auto`, `netem` or `wire`. Raises UsageError for what is none of them."""
-    named = os.environ.get("VLAB_DISTANCE") or "auto" if wanted == "auto" else wanted
-    if named not in DISTANCES:
-        raise UsageError(f"{named!r} does no distance: VLAB_DISTANCE may be netem, wire or auto")
+    """`auto`, `netem` or `wire`; `auto` is what VLAB_DISTANCE says. Raises UsageError for what is none of them."""
+    return _named("distance", wanted, "VLAB_DISTANCE", DISTANCES)
+
+
+def _named(what: str, wanted: str, variable: str, known: Sequence[str]) -> str:
+    """What is said goes before the environment; `auto` in neither is the first of `known`."""
+    named = os.environ.get(variable) or known[0] if wanted == "auto" else wanted
+    if named not in known:
+        raise UsageError(f"{named!r} is no {what}: {variable} may be {' or '.join(known)}")
     return named
 
 

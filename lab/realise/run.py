@@ -48,17 +48,24 @@ def mount(source: str, target: Path, kind: str = "", flags: int = 0) -> None:
     _check(_libc.mount(raw[0], raw[1], raw[2], flags, None), f"mounting {target}")
 
 
-def new_network_namespace(at: Path) -> int:
-    """Make one, keep it alive by a bind mount on the file `at`; the calling thread stays where it is. Returns an fd."""
+@contextmanager
+def _in_a_new_namespace() -> Iterator[None]:
+    """The calling thread is in a network namespace of its own, which goes unless the block keeps hold of it."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _check(_libc.unshare(CLONE_NEWNET), "making a network namespace")
-        at.touch()
-        mount("/proc/thread-self/ns/net", at, flags=MS_BIND)
-        return os.open(at, os.O_RDONLY | os.O_CLOEXEC)
+        yield
     finally:
         _check(_libc.setns(home, CLONE_NEWNET), "returning to the sandbox's namespace")
         os.close(home)
+
+
+def new_network_namespace(at: Path) -> int:
+    """Make one, keep it alive by a bind mount on the file `at`; the calling thread stays where it is. Returns an fd."""
+    with _in_a_new_namespace():
+        at.touch()
+        mount("/proc/thread-self/ns/net", at, flags=MS_BIND)
+        return os.open(at, os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager
@@ -76,13 +83,8 @@ def inside(namespace: int) -> Iterator[None]:
 @contextmanager
 def passing_namespace() -> Iterator[int]:
     """A new network namespace (an fd), which is gone after the block."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _check(_libc.unshare(CLONE_NEWNET), "making a network namespace")
+    with _in_a_new_namespace():
         made = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        _check(_libc.setns(home, CLONE_NEWNET), "returning to the sandbox's namespace")
-    finally:
-        os.close(home)
     try:
         yield made
     finally:

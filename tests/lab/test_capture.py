@@ -249,9 +249,9 @@ def test_a_capture_onto_a_full_disk_says_so_and_keeps_what_fitted(tmp_path: Path
 def test_an_answer_whose_disk_is_full_is_no_answer_and_the_files_stay_readable(
     tmp_path: Path, size: str, code: int
 ) -> None:
-    words = f"where {TOPOLOGY} --from web1 --to web2 --count 300 --rate 200 --size 1400 -d {tmp_path}/disk"
+    words = f"where {TOPOLOGY} --from web1 --to web2 --count 300 --size 1400 -d {tmp_path}/disk"
     done, files = on_a_disk_of(size, tmp_path, f"{sys.executable} -m lab.cli {words}")
-    assert done.returncode == code, done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     assert ("no space left" in done.stderr, "as predicted" in done.stdout) == (bool(code), not code)
     assert [file.name for file in files] == ["esx1.pcapng", "esx2.pcapng", "tor1.pcapng", "web1.pcapng", "web2.pcapng"]
     assert all(frames_in(file) > 0 for file in files if file.name in ("esx1.pcapng", "tor1.pcapng"))

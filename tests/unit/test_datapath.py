@@ -1,6 +1,8 @@
-"""Which datapath a lab gets, and which rows the kernel's has besides."""
+"""Which datapath a lab gets, which rows the kernel's has besides, and what its distances are made of."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
@@ -10,26 +12,34 @@ from lab.plan.types import Row
 from lab.realise.kernel_rows import for_kernel
 from lab.realise.longwire import wire_class
 
+DATAPATH, DISTANCE = (datapath_named, "VLAB_DATAPATH"), (distance_named, "VLAB_DISTANCE")
 CASES = [
-    ("auto", None, "user"), ("auto", "", "user"), ("auto", "kernel", "kernel"), ("auto", "user", "user"),
-    ("user", "kernel", "user"), ("kernel", "user", "kernel"), ("kernel", None, "kernel"),
+    (DATAPATH, "auto", None, "user"), (DATAPATH, "auto", "", "user"), (DATAPATH, "auto", "kernel", "kernel"),
+    (DATAPATH, "auto", "user", "user"), (DATAPATH, "user", "kernel", "user"), (DATAPATH, "kernel", "user", "kernel"),
+    (DATAPATH, "kernel", None, "kernel"),
+    (DISTANCE, "auto", None, "auto"), (DISTANCE, "auto", "wire", "wire"), (DISTANCE, "auto", "netem", "netem"),
+    (DISTANCE, "wire", "netem", "wire"), (DISTANCE, "netem", "wire", "netem"),
 ]  # fmt: skip
+Choice = tuple[Callable[[str], str], str]
 
 
-@pytest.mark.parametrize(("wanted", "environment", "expected"), CASES)
+@pytest.mark.parametrize(("choice", "wanted", "environment", "expected"), CASES)
 def test_what_is_said_goes_before_the_environment(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, environment: str | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, choice: Choice, wanted: str, environment: str | None, expected: str
 ) -> None:
-    monkeypatch.delenv("VLAB_DATAPATH", raising=False)
+    named, variable = choice
+    monkeypatch.delenv(variable, raising=False)
     if environment is not None:
-        monkeypatch.setenv("VLAB_DATAPATH", environment)
-    assert datapath_named(wanted) == expected
+        monkeypatch.setenv(variable, environment)
+    assert named(wanted) == expected
 
 
-def test_a_datapath_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLAB_DATAPATH", "kernal")
-    with pytest.raises(UsageError, match="kernal"):
-        datapath_named("auto")
+@pytest.mark.parametrize(("choice", "wrong"), [(DATAPATH, "kernal"), (DISTANCE, "netm")])
+def test_what_is_no_choice_is_refused(monkeypatch: pytest.MonkeyPatch, choice: Choice, wrong: str) -> None:
+    named, variable = choice
+    monkeypatch.setenv(variable, wrong)
+    with pytest.raises(UsageError, match=f"{wrong}.*{variable}"):
+        named("auto")
 
 
 def test_mir_3_the_kernel_cuts_a_tagged_copy_without_its_tag() -> None:
@@ -41,28 +51,6 @@ def test_mir_3_the_kernel_cuts_a_tagged_copy_without_its_tag() -> None:
 def test_a_row_that_does_not_cut_is_the_same_for_the_kernel() -> None:
     rows = (Row(30, 50, "reg6=0x1", "output:3", "MIR-3"), Row(0, 0, "", "drop"))
     assert for_kernel(rows) == rows
-
-
-DISTANCES = [
-    ("auto", None, "auto"), ("auto", "wire", "wire"), ("auto", "netem", "netem"), ("wire", "netem", "wire"),
-    ("netem", "wire", "netem"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("wanted", "environment", "expected"), DISTANCES)
-def test_a_distance_that_is_said_goes_before_the_environment(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, environment: str | None, expected: str
-) -> None:
-    monkeypatch.delenv("VLAB_DISTANCE", raising=False)
-    if environment is not None:
-        monkeypatch.setenv("VLAB_DISTANCE", environment)
-    assert distance_named(wanted) == expected
-
-
-def test_what_does_no_distance_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLAB_DISTANCE", "netm")
-    with pytest.raises(UsageError, match="netm"):
-        distance_named("auto")
 
 
 @pytest.mark.parametrize(("wanted", "lack", "by"), [
