@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -67,25 +68,59 @@ def fidelity(as_json: bool, markdown: bool) -> None:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--fast", is_flag=True, help="Leave out what needs namespaces.")
-@click.option("--vm", is_flag=True, help="Only what boots a virtual machine (minutes; see tests/vm).")
+@click.option(
+    "--vm", is_flag=True, help="Only `vagrant up` from bare and what is tried in that VM (minutes; tests/vm)."
+)
+@click.option(
+    "--datapath",
+    type=click.Choice(["kernel"]),
+    help="Only what needs namespaces, on the kernel's datapath: in a kernel of its own where this one has none.",
+)
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
-def test(fast: bool, vm: bool, pytest_options: tuple[str, ...]) -> None:
+def test(fast: bool, vm: bool, datapath: str | None, pytest_options: tuple[str, ...]) -> None:
     """Every check and test of vswitchlab itself: ruff, mypy, pytest. Further options go to pytest."""
-    if vm:
-        argv = ["-s", str(_in_clone("tests") / "vm"), *pytest_options]
-        raise SystemExit(subprocess.run([sys.executable, "-m", "pytest", "-m", "vm", *argv], cwd=CLONE).returncode)
-    parts = ("unit", "golden", "fuzz/test_trace.py") if fast else ("unit", "golden", "fuzz", "lab")
+    if fast + vm + bool(datapath) > 1:
+        raise UsageError("--fast, --vm and --datapath are different runs")
+    if vm or (datapath and not _kernel_has_datapath()):
+        _run_steps({"pytest": ["pytest", "-m", "vm", "-s", *_of_another_kernel(vm), *pytest_options]})
+    elif datapath:
+        os.environ["VLAB_DATAPATH"] = datapath
+        _run_steps(_pytest_steps(("lab",), pytest_options))
+    else:
+        checks = {
+            "ruff check": ["ruff", "check", "."],
+            "ruff format": ["ruff", "format", "--check", "."],
+            "mypy": ["mypy"],
+        }
+        parts = ("unit", "golden", "fuzz/test_trace.py") if fast else ("unit", "golden", "fuzz", "lab")
+        _run_steps(checks | _pytest_steps(parts, pytest_options))
+
+
+def _kernel_has_datapath() -> bool:
+    from lab.realise.datapath import kernel_has_datapath
+
+    return kernel_has_datapath()
+
+
+def _of_another_kernel(vm: bool) -> list[str]:
+    directory = _in_clone("tests") / "vm"
+    own = directory / "test_on_another_kernel.py"
+    return [str(directory), f"--ignore={own}"] if vm else [str(own)]
+
+
+def _pytest_steps(parts: Sequence[str], pytest_options: Sequence[str]) -> dict[str, list[str]]:
     tests = [str(_in_clone("tests") / part) for part in parts]
-    measuring = [str(CLONE / "tests" / file) for file in MEASURING]
+    measuring = [str(CLONE / "tests" / file) for file in MEASURING if file.partition("/")[0] in parts]
     workers = os.environ.get("VLAB_TEST_WORKERS") or str(WORKERS_PER_PROCESSOR * (os.cpu_count() or 1))
-    steps = {
-        "ruff check": ["ruff", "check", "."],
-        "ruff format": ["ruff", "format", "--check", "."],
-        "mypy": ["mypy"],
-        "pytest": ["pytest", "-n", workers, *(pytest_options or [*tests, *(f"--ignore={file}" for file in measuring)])],
-    }
-    if not fast and not pytest_options:
+    chosen = pytest_options or [*tests, *(f"--ignore={CLONE / 'tests' / file}" for file in MEASURING)]
+    steps = {"pytest": ["pytest", "-n", workers, *chosen]}
+    if "lab" in parts and not pytest_options:
         steps["pytest, tests that measure rates"] = ["pytest", "-n", "2", "--dist", "loadfile", *measuring]
+    return steps
+
+
+def _run_steps(steps: Mapping[str, Sequence[str]]) -> None:
+    """Each, whatever became of those before it. Raises SystemExit when one failed."""
     failed = []
     for name, argv in steps.items():
         click.echo(f"== {name}", err=True)

@@ -70,7 +70,9 @@ def test_missing_programs_are_asked_for_by_package(run: Run) -> None:
 def test_only_the_vm_tests_ask_for_an_emulator(run: Run) -> None:
     usual = run("test", findmnt="echo ext4", apt_get="exit 1", id="echo 0").stderr
     with_vm = run("test", "--vm", findmnt="echo ext4", apt_get="exit 1", id="echo 0").stderr
+    kernel = run("test", "--datapath", "kernel", findmnt="echo ext4", apt_get="exit 1", id="echo 0").stderr
     assert "mmdebstrap" not in usual
+    assert "mmdebstrap" in kernel.split() and "qemu-utils" not in kernel
     assert {"mmdebstrap", "qemu-utils"} <= set(with_vm.split())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from time import monotonic
 import image
 import pytest
 from machine import CLONE, IN_GUEST, Machine, Ready, booted, say
+from user_mode import UserMode
 from vagrant import Vagrant
 
 PROGRAMS = {
@@ -26,6 +28,11 @@ PROGRAMS = {
 }
 DIRECTORY = os.environ.get("VLAB_VM_DIRECTORY")
 """Where images are kept from run to run; a temporary directory, built anew and removed, unless it is set."""
+
+SHARE = os.environ.get("VLAB_SHARE", "rsync")
+"""As the Vagrantfile has it."""
+SHARING_USER = 1000
+"""Who shares a folder with the user of the VM, when it is shared and this machine has such a user: they are alike."""
 
 HAS_LIBVIRT = bool(
     shutil.which("vagrant")
@@ -50,12 +57,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
-    """A directory for images and disks; skips where this machine cannot build one."""
-    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
-    if missing:
-        pytest.skip(f"this machine lacks {', '.join(missing)}: ./vlab test --vm installs them")
+    """A directory for images and disks; skips where they cannot be built."""
     if os.geteuid() != 0:
-        pytest.skip("building a disk image needs root")
+        pytest.skip("building a root directory for another kernel needs root")
     if DIRECTORY:
         yield Path(DIRECTORY)
         return
@@ -67,13 +71,32 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def bare(place: Path) -> image.Image:
     """A bare Debian 12, or the suite that VLAB_VM_SUITE names: nothing of the lab is in it."""
+    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
+    if missing:
+        pytest.skip(f"this machine lacks {', '.join(missing)}: ./vlab test --vm installs them")
     suite = os.environ.get("VLAB_VM_SUITE", "bookworm")
-    found = image.Image.within(place / suite)
+    directory = place / (suite if SHARE == "rsync" else f"{suite}-{SHARE}")
+    found = image.Image.within(directory)
     if not found.ready:
         begun = monotonic()
-        image.build(place / suite, suite)
+        image.build(directory, suite, share=SHARE)
         say(f"built a bare {image.SUITES[suite]} in {monotonic() - begun:.0f} s")
     return found
+
+
+@pytest.fixture(scope="session")
+def user_mode(place: Path) -> Iterator[UserMode]:
+    """A kernel that has what this machine's may lack; skips where it cannot be had or does not run."""
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("this machine lacks mmdebstrap: ./vlab test --datapath kernel installs it")
+    begun = monotonic()
+    with tempfile.TemporaryDirectory(prefix="user-mode-", dir=place) as directory:
+        try:
+            found = UserMode.build(Path(directory) / "kernel")
+        except RuntimeError as error:
+            pytest.skip(f"no User-mode Linux here: {error}")
+        say(f"User-mode Linux is here and has run: {monotonic() - begun:.0f} s")
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +105,8 @@ def vagrant(place: Path) -> Iterator[Vagrant]:
     if shutil.which("vagrant") is None:
         pytest.skip("this machine lacks vagrant: ./vlab test --vm installs it")
     home = place / "v"  # a socket below it must have a name of less than 108 bytes
-    ours = Vagrant(home)
+    users = {account.pw_uid: account.pw_name for account in pwd.getpwall()}
+    ours = Vagrant(home, SHARE, "nobody" if SHARE == "rsync" else users.get(SHARING_USER, "nobody"))
     ours.copy_clone()
     yield ours
     ours.destroy()

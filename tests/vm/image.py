@@ -6,17 +6,21 @@ Nothing of the lab is in it, unless it is asked for. Needs root, mmdebstrap and 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 USER = "vagrant"
+KERNELS = {"9p": "linux-image-amd64"}
+"""By how the project's folder is shared: Debian's kernel for clouds has virtiofs and no 9p."""
 BARE = (
-    "linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "openssh-server", "sudo", "rsync", "ca-certificates",
+    "systemd-sysv", "udev", "dbus", "openssh-server", "sudo", "rsync", "ca-certificates",
     "iproute2", "qemu-guest-agent", "kmod", "bash-completion", "procps",
 )  # fmt: skip
 SIZE = "8G"
+OWN_SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 ROOT_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 
@@ -39,22 +43,24 @@ class Image:
         return all(path.exists() for path in (self.kernel, self.initrd, self.disk, self.key))
 
 
-def build(directory: Path, suite: str = "bookworm", more: tuple[str, ...] = ()) -> Image:
-    """Make it in `directory`, with the packages `more` beside the bare ones. Raises CalledProcessError."""
+def build(directory: Path, suite: str = "bookworm", more: tuple[str, ...] = (), share: str = "rsync") -> Image:
+    """Make it in `directory`, with the packages `more` beside the bare ones; `share` is what it must be able to mount.
+    Raises RuntimeError."""
     directory.mkdir(parents=True, exist_ok=True)
+    kernel = KERNELS.get(share, "linux-image-cloud-amd64")
     image, root, raw = Image.within(directory), directory / "root", directory / "disk.raw"
     for leftover in (root, raw, *(getattr(image, name) for name in ("kernel", "initrd", "disk", "key"))):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-    _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vlab-vm-test", "-f", str(image.key))
-    _run(
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join((*BARE, *more))}",
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vlab-vm-test", "-f", str(image.key))
+    run(
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join((kernel, *BARE, *more))}",
         suite, str(root), *_sources(suite),
     )  # fmt: skip
     _settle(root, image.key.with_suffix(".pub").read_text())
     shutil.copy(next((root / "boot").glob("vmlinuz-*")), image.kernel)
     shutil.copy(next((root / "boot").glob("initrd.img-*")), image.initrd)
-    _run("mke2fs", "-q", "-t", "ext4", "-d", str(root), str(raw), SIZE)
-    _run("qemu-img", "convert", "-O", "qcow2", str(raw), str(image.disk))
+    run("mke2fs", "-q", "-t", "ext4", "-d", str(root), str(raw), SIZE)
+    run("qemu-img", "convert", "-O", "qcow2", str(raw), str(image.disk))
     shutil.rmtree(root)
     raw.unlink()
     return image
@@ -62,13 +68,18 @@ def build(directory: Path, suite: str = "bookworm", more: tuple[str, ...] = ()) 
 
 def _sources(suite: str) -> list[str]:
     """Where this machine gets the same Debian from; nothing, which is mmdebstrap's own default, for another one."""
-    own = Path("/etc/apt/sources.list.d/debian.sources")
-    return [str(own)] if own.exists() and f"Suites: {suite} " in own.read_text() else []
+    return [str(OWN_SOURCES)] if OWN_SOURCES.exists() and f"Suites: {suite} " in OWN_SOURCES.read_text() else []
+
+
+def mirror() -> str:
+    """Where this machine gets Debian from."""
+    said = re.search(r"^URIs: *(\S+)", OWN_SOURCES.read_text(), re.MULTILINE) if OWN_SOURCES.exists() else None
+    return said[1] if said else "http://deb.debian.org/debian"
 
 
 def _settle(root: Path, public_key: str) -> None:
     """A user with sudo and a key, a network by DHCP, and the certificates and names that this machine trusts."""
-    _run("chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", USER)
+    run("chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", USER)
     files = {
         "etc/hostname": "debian\n",
         "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 debian\n",
@@ -93,9 +104,9 @@ def _settle(root: Path, public_key: str) -> None:
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     for certificate in ROOT_CERTIFICATES.glob("*.crt"):
         shutil.copy(certificate, root / "usr/local/share/ca-certificates")
-    _run("chroot", str(root), "update-ca-certificates")
-    _run("chroot", str(root), "chown", "-R", f"{USER}:{USER}", f"/home/{USER}")
-    _run("chroot", str(root), "systemctl", "enable", "systemd-networkd.service", "ssh.service")
+    run("chroot", str(root), "update-ca-certificates")
+    run("chroot", str(root), "chown", "-R", f"{USER}:{USER}", f"/home/{USER}")
+    run("chroot", str(root), "systemctl", "enable", "systemd-networkd.service", "ssh.service")
 
 
 def _vagrant_keys() -> list[str]:
@@ -103,7 +114,8 @@ def _vagrant_keys() -> list[str]:
     return [path.read_text() for path in Path("/usr/share").glob("rubygems-integration/all/gems/vagrant-*/keys/*.pub")]
 
 
-def _run(*argv: str) -> None:
+def run(*argv: str) -> None:
+    """Raises RuntimeError with what it said last."""
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{argv[0]} failed with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")

@@ -50,7 +50,7 @@ end
 class Vagrant:
     """Vagrant as an ordinary user with a home of its own; `up()` first, `destroy()` last."""
 
-    def __init__(self, place: Path, user: str = "nobody") -> None:
+    def __init__(self, place: Path, share: str = "rsync", user: str = "nobody") -> None:
         self.home = place
         self._account = pwd.getpwnam(user)
         self.project = place / "project"
@@ -62,6 +62,7 @@ class Vagrant:
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(place), "USER": user, "LANG": "C.UTF-8",
             "VAGRANT_HOME": str(place / "vagrant.d"), "XDG_RUNTIME_DIR": str(runtime), "VAGRANT_NO_COLOR": "1",
+            "VLAB_SHARE": share,
         }  # fmt: skip
 
     def copy_clone(self) -> None:
