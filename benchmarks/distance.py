@@ -1,7 +1,8 @@
 """How far a stretch is: asked and measured, by netem and by the userspace wire.
 
 `python benchmarks/distance.py [DELAY:JITTER:LOSS ...]` prints one JSON document: a list of ways, times in milliseconds.
-`held` instead of ways: what another port of a switch loses while many frames of it are under way.
+`held` instead of ways: what another port of a switch loses while many frames of it are under way. `rate`: twice as much
+is sent as a stretch may carry; how fast it comes, how much of it, and how late at most.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ HELD, ASIDE = 1500, 300
 """Frames under way on a long stretch, and beside them to another port of the same switch."""
 
 
+RATE, SIZE, CROWD = 10_000_000, 1500, 2000
+"""Bits a second of a stretch that is asked to carry twice that (its file says a hundred times as much: a lab scales
+speeds), bytes of a frame, how many."""
+
+
 @contextmanager
-def stretched(by: str, delay: str, jitter: str, loss: str) -> Iterator[RunningLab]:
+def stretched(by: str, delay: str, jitter: str, loss: str, rate: str = "") -> Iterator[RunningLab]:
     os.environ["VLAB_DISTANCE"] = by
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "distance.yaml"
@@ -35,7 +41,7 @@ def stretched(by: str, delay: str, jitter: str, loss: str) -> Iterator[RunningLa
 name: netem-bench-{by}
 sites: {{a: {{}}, b: {{}}}}
 physical_switches: {{sa: {{site: a}}, sb: {{site: b}}}}
-stretch: {{dci: {{switches: [sa, sb], vlans: [10], delay: {delay}, jitter: {jitter}, loss: {loss}}}}}
+stretch: {{dci: {{switches: [sa, sb], vlans: [10], delay: {delay}, jitter: {jitter}, loss: {loss}{rate}}}}}
 machines: {{m1: {{switch: sa, access: 10}}, m2: {{switch: sb, access: 10}}, m3: {{switch: sa, access: 10}}}}
 """)
         with launch(file) as lab:
@@ -60,6 +66,27 @@ def measure(by: str, way: str) -> dict[str, object]:
         "median": round(statistics.median(late), 3), "p5": round(late[len(late) // 20], 3),
         "p95": round(late[len(late) * 19 // 20], 3), "lost": round(1 - len(came) / len(sent), 4),
         "in_order": order == sorted(order),
+    }  # fmt: skip
+
+
+def limited(by: str) -> dict[str, object]:
+    with (
+        stretched(by, "5ms", "0ms", "0", f", rate: {RATE // 10_000_000}G") as lab,
+        lab.capture("sa:sb", "sb:sa") as seen,
+    ):
+        mac = bytes.fromhex(lab.vm("m1").mac.replace(":", ""))
+        sent = {"kind": "raw", "size": SIZE, "count": CROWD, "rate": 2 * RATE / (8 * SIZE)}
+        lab.send("m1", dst_mac="broadcast", **sent)
+        came = 0
+        while came != (came := received(lab, "m2")):
+            threading.Event().wait(0.3)
+    went = {p.data: p.time_ns for p in seen.packets if p.interface == "sb" and p.data[6:12] == mac}
+    there = [(p.time_ns, p.data) for p in seen.packets if p.interface == "sa" and p.data[6:12] == mac]
+    times = sorted(at for at, _ in there)
+    return {
+        "by": by, "asked": RATE, "frames": len(went), "came": len(there),
+        "rate": round((len(times) - 1) * 8e9 * (SIZE + 4) / (times[-1] - times[0])),
+        "latest": round(max(at - went[data] for at, data in there) / 1e6, 1),
     }  # fmt: skip
 
 
@@ -90,9 +117,8 @@ def held(by: str) -> dict[str, object]:
 def main() -> None:
     kinds = os.environ.get("VLAB_DISTANCE", "netem wire").split()
     ways = sys.argv[1:] or WAYS
-    print(
-        json.dumps([held(by) for by in kinds] if ways == ["held"] else [measure(by, w) for w in ways for by in kinds])
-    )
+    other = {"held": held, "rate": limited}.get(ways[0])
+    print(json.dumps([other(by) for by in kinds] if other else [measure(by, w) for w in ways for by in kinds]))
 
 
 if __name__ == "__main__":

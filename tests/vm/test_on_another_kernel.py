@@ -130,3 +130,15 @@ def test_a_stretch_is_as_long_as_was_asked_by_netem_and_by_the_userspace_wire(
         assert delay - 0.1 <= found["median"] < delay + jitter / 2 + 2
         assert (found["p95"] - found["p5"] > jitter * 0.8) if jitter else (found["p5"] >= delay - 0.1)
         assert found["lost"] == pytest.approx(loss, abs=0.04)
+
+
+def test_a_stretch_carries_its_rate_and_loses_what_would_wait_longer(user_mode: UserMode, tmp_path: Path) -> None:
+    """Twice the rate for 1.2 s: what comes is the half of it, and what waits at the end for its turn in 0.1 s."""
+    command = [sys.executable, "benchmarks/distance.py", "rate"]
+    said = in_clone(user_mode, tmp_path / "rate", command, 300.0, VLAB_DISTANCE="netem wire")
+    print(f"vm: {said}", flush=True)
+    for found in json.loads(said):
+        assert found["frames"] == 2000
+        assert found["rate"] == pytest.approx(found["asked"], rel=0.02)
+        assert found["came"] == pytest.approx(1000 + 0.1 * found["asked"] / (8 * 1504), rel=0.05)
+        assert 100 < found["latest"] < 150
