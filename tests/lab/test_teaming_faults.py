@@ -179,6 +179,19 @@ def test_team_iph_8_etherchannel_without_ip_hash_loses_what_comes_by_the_other_m
     assert answer.ending is not None and answer.ending.reason is DropReason.REVERSE_PATH
 
 
+def test_team_iph_9_what_a_channel_sends_to_a_standby_uplink_is_lost(vlab: RunningLab) -> None:
+    vlab.send("spare", "gw")
+    fates: dict[str, list[Answer]] = {}
+    for peer in ("gw", "gw2", "hash1", "pinned1", "near1", "up1"):  # hashed over four members by the pSwitch
+        answer = asked(vlab, peer, "spare")
+        (uplink,) = points(answer, Point.UPLINK_RCV, "four")
+        fates.setdefault(uplink, []).append(answer)
+    assert len(fates) == 4
+    for uplink, answers in fates.items():
+        delivered = {answer.disposition == "delivered" for answer in answers}
+        assert delivered == {uplink in ("vmnic0", "vmnic1")}
+
+
 # -- LACP
 
 
