@@ -24,12 +24,14 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
 DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
 _UPCALLS_LOST = re.compile(r"\blost:(\d+)")
+# From some version on a row that has a cookie begins with it.
+_COOKIE = r"^(?:cookie=0x[0-9a-f]+, )?"
 _LEARNED_ROW = (
-    r"^table_id={table}, .*,reg\d+=(?P<vlan>0x[0-9a-f]+|0),dl_(?:src|dst)=(?P<mac>[0-9a-f:]{{17}}),"
+    _COOKIE + r"table_id={table}, .*,reg\d+=(?P<vlan>0x[0-9a-f]+|0),dl_(?:src|dst)=(?P<mac>[0-9a-f:]{{17}}),"
     r"actions=load:(?P<port>0x[0-9a-f]+)->"
 )
 _ARP_ROW = (
-    rf"^table_id={ARP_KNOWN}, .*,arp,reg0=(?P<vlan>0x[0-9a-f]+|0),arp_tpa=(?P<ip>[0-9.]+),arp_op=1,"
+    _COOKIE + rf"table_id={ARP_KNOWN}, .*,arp,reg0=(?P<vlan>0x[0-9a-f]+|0),arp_tpa=(?P<ip>[0-9.]+),arp_op=1,"
     r"actions=load:0x(?P<mac>[0-9a-f]+)->"
 )
 # A flow knows one tag, and the tags behind it are payload: no row looks at them, and so up to two can be put in front.

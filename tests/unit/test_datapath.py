@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from lab.lifetime import datapath_named, distance_named
 from lab.plan.types import Row
 from lab.realise.kernel_rows import for_kernel
 from lab.realise.longwire import wire_class
+from lab.realise.ovs import OpenVSwitch
 
 DATAPATH, DISTANCE = (datapath_named, "VLAB_DATAPATH"), (distance_named, "VLAB_DISTANCE")
 CASES = [
@@ -68,3 +70,22 @@ def test_netem_that_is_asked_for_and_not_there_is_what_the_machine_lacks(monkeyp
     monkeypatch.setattr("lab.realise.netlink_netem.why_not", lambda: "no such thing")
     with pytest.raises(MachineLacks, match="no such thing"):
         wire_class("netem")
+
+
+MOST_OF_A_ROW = "duration=22s, n_packets=0, n_bytes=0, priority=50"
+LEARNED_ROWS = [
+    f"table_id=35, {MOST_OF_A_ROW},reg0=0xa,dl_dst=00:50:56:00:00:01,actions=load:0x2->NXM_NX_REG5[0..15]",
+    f"cookie=0x1ea00000000, table_id=35, {MOST_OF_A_ROW},reg0=0xa,dl_dst=00:50:56:00:00:01,"
+    "actions=load:0x2->NXM_NX_REG5[0..15]",
+]
+"""As Open vSwitch 3.1 and 3.5 print it."""
+
+
+@pytest.mark.parametrize("row", LEARNED_ROWS, ids=["3.1", "3.5"])
+def test_what_a_switch_has_learned_is_read_of_either_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: str
+) -> None:
+    switch = OpenVSwitch(0, tmp_path, "user")
+    others = "table_id=32, duration=31s, n_packets=1, priority=10,actions=goto_table:40\n"
+    monkeypatch.setattr(switch, "appctl", lambda *_: f"{others}{row}\n{others}")
+    assert switch.mac_table("tor1") == [(2, 10, "00:50:56:00:00:01")]
