@@ -181,6 +181,8 @@ def test_team_iph_8_etherchannel_without_ip_hash_loses_what_comes_by_the_other_m
 
 def test_team_iph_9_what_a_channel_sends_to_a_standby_uplink_is_lost(vlab: RunningLab) -> None:
     vlab.send("spare", "gw")
+    mac = vlab.vm("spare").mac
+    wait_until(lambda: (10, mac) in vlab.client.state().mac_tables["tor2"], "the pSwitch knows it")
     fates: dict[str, list[Answer]] = {}
     for peer in ("gw", "gw2", "hash1", "pinned1", "near1", "up1"):  # hashed over four members by the pSwitch
         answer = asked(vlab, peer, "spare")
