@@ -79,9 +79,11 @@ def fidelity(as_json: bool, markdown: bool) -> None:
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
 def test(fast: bool, vm: bool, datapath: str | None, pytest_options: tuple[str, ...]) -> None:
     """Every check and test of vswitchlab itself: ruff, mypy, pytest. Further options go to pytest."""
+    from lab.realise.datapath import kernel_has_datapath
+
     if fast + vm + bool(datapath) > 1:
         raise UsageError("--fast, --vm and --datapath are different runs")
-    if vm or (datapath and not _kernel_has_datapath()):
+    if vm or (datapath and not kernel_has_datapath()):
         _run_steps({"pytest": ["pytest", "-m", "vm", "-s", *_of_another_kernel(vm), *pytest_options]})
     elif datapath:
         os.environ["VLAB_DATAPATH"] = datapath
@@ -94,12 +96,6 @@ def test(fast: bool, vm: bool, datapath: str | None, pytest_options: tuple[str, 
         }
         parts = ("unit", "golden", "fuzz/test_trace.py") if fast else ("unit", "golden", "fuzz", "lab")
         _run_steps(checks | _pytest_steps(parts, pytest_options))
-
-
-def _kernel_has_datapath() -> bool:
-    from lab.realise.datapath import kernel_has_datapath
-
-    return kernel_has_datapath()
 
 
 def _of_another_kernel(vm: bool) -> list[str]:

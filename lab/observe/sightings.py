@@ -1,8 +1,9 @@
 """Frames found in captures -> ordered hops: at which point, in which direction, after which other hop.
 
 A capture says on which interface a frame was, not which way it went. Both ends of a cable are captured on one clock,
-so of two sightings of one frame on one cable the earlier is the sender's. A vNIC that is not watched itself has only
-its switch's end in the captures: there the sender's own first sighting came in, everything else went out.
+so of two sightings of one frame on one cable the earlier is the sender's; in one tick of the clock that is the end that
+the frame can have come to. A vNIC that is not watched itself has only its switch's end in the captures: there the
+sender's own first sighting came in, everything else went out.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class _Order:
         self.points = points
         self.senders = senders
         self.seen = sorted(seen, key=lambda s: s.time_ns)
-        self.incoming: list[bool | None] = [None] * len(self.seen)
+        self.incoming: list[bool | None] = [False] * len(self.seen)
         """None: both ends of the cable saw it in one tick, and which was first is not decided yet."""
         self._mate: dict[int, int] = {}
         self._done: dict[int, None] = {}
@@ -151,7 +152,6 @@ class _Order:
         were seen at one end only."""
         on_cable: dict[frozenset[End], dict[End, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index, sighting in enumerate(self.seen):
-            self.incoming[index] = False
             on_cable[frozenset((sighting.end, self.points.far[sighting.end]))][sighting.end].append(index)
         for ends in on_cable.values():
             if len(ends) == 1:
@@ -184,7 +184,7 @@ class _Order:
 
     def _has_cause(self, index: int) -> bool:
         if self.incoming[index]:
-            return self._mate.get(index, index) in self._done or index not in self._mate
+            return index not in self._mate or self._mate[index] in self._done
         return self._is_senders(self.seen[index].end, index) or self._last_came(index) is not None
 
     def _last_came(self, index: int) -> int | None:

@@ -24,7 +24,7 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 RESERVED_VLAN = 4095
 DATAPATH_TYPE = {"user": "dummy", "kernel": "system"}
 _UPCALLS_LOST = re.compile(r"\blost:(\d+)")
-# From some version on a row that has a cookie begins with it.
+# Open vSwitch 3.5 prints a row's cookie in front, 3.1 does not print it.
 _COOKIE = r"^(?:cookie=0x[0-9a-f]+, )?"
 _LEARNED_ROW = (
     _COOKIE + r"table_id={table}, .*,reg\d+=(?P<vlan>0x[0-9a-f]+|0),dl_(?:src|dst)=(?P<mac>[0-9a-f:]{{17}}),"

@@ -123,7 +123,7 @@ def test_a_stretch_is_as_long_as_was_asked_by_netem_and_by_the_userspace_wire(
 ) -> None:
     command = [sys.executable, "benchmarks/distance.py", way]
     said = in_clone(user_mode, tmp_path / "way", command, 300.0, VLAB_DISTANCE="netem wire")
-    print(f"vm: {said}", flush=True)
+    say(said)
     delay, jitter, loss = (float(part.removesuffix("ms")) for part in way.split(":"))
     for found, by in zip(json.loads(said), ("netem", "userspace wire"), strict=True):
         assert (found["by"], found["alive"], found["in_order"], found["frames"]) == (by, True, True, 1000)
@@ -136,7 +136,7 @@ def test_a_stretch_carries_its_rate_and_loses_what_would_wait_longer(user_mode: 
     """Twice the rate for 1.2 s: what comes is the half of it, and what waits at the end for its turn in 0.1 s."""
     command = [sys.executable, "benchmarks/distance.py", "rate"]
     said = in_clone(user_mode, tmp_path / "rate", command, 300.0, VLAB_DISTANCE="netem wire")
-    print(f"vm: {said}", flush=True)
+    say(said)
     for found in json.loads(said):
         assert found["frames"] == 2000
         assert found["rate"] == pytest.approx(found["asked"], rel=0.02)

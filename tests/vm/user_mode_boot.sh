@@ -10,6 +10,7 @@ mount -t proc proc "$kernel/proc"
 mount --rbind /dev "$kernel/dev"
 mount -t tmpfs -o size="$memory",mode=1777 tmpfs "$kernel/tmp" # the guest's memory is a file here
 export HOME=/root
+install -m 755 "$(dirname "$(readlink -f "$0")")/user_mode_init.sh" "$kernel/init" # a path that can have no spaces
 # A panic aborts, which PID 1 could not: so no exec.
 chroot "$kernel" /usr/bin/linux.uml uml_dir=/tmp mem="$memory" seccomp=auto con=null con0=fd:0,fd:1 quiet \
-    rootfstype=hostfs rootflags=/host ro init="$(dirname "$(readlink -f "$0")")/user_mode_init.sh" kernel_files="$kernel"
+    rootfstype=hostfs rootflags=/host ro init="$kernel/init" kernel_files="$kernel"
